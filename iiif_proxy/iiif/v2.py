@@ -1,0 +1,91 @@
+"""Image API 2.1.1: what only this version says."""
+
+from typing import Any
+
+from iiif_proxy.errors import InvalidRequest
+from iiif_proxy.iiif.accept import Offer, choose
+from iiif_proxy.iiif.describe import (
+    PROTOCOL,
+    features_of,
+    formats_of,
+    limits_of,
+    present,
+    qualities_of,
+    sizes_of,
+    tiles_of,
+)
+from iiif_proxy.iiif.model import Extras, Features, ImageInfo, Limits, Plan
+from iiif_proxy.iiif.params import (
+    EXPLICIT,
+    Size,
+    height_of,
+    region_text,
+    rotation_text,
+)
+from iiif_proxy.iiif.params import parse_quality as parse_quality
+
+NUMBER = 2
+CONTEXT = "http://iiif.io/api/image/2/context.json"
+PROFILE = "http://iiif.io/api/image/2/level2.json"
+
+_SENTENCE = "The size must be full, max, w, ,h w,h !w,h or pct:n."
+_LEVEL2_QUALITIES = frozenset({"default", "bitonal"})
+_FULL = Size("full")
+# "If the client explicitly wants the JSON-LD content-type, then it MUST specify this" (5.1).
+_OFFERS = (
+    Offer("application/json", "application/json"),
+    Offer("application/ld+json", "application/ld+json", CONTEXT, explicit=True),
+)
+
+
+def parse_size(text: str) -> Size:
+    """Section 4.2: `full` too, no `^`; explicit sizes may enlarge where the server does."""
+    if text == "full":
+        return _FULL
+    return Size.parse(text, _SENTENCE, enlarging=EXPLICIT, refusal=InvalidRequest, declared=True)
+
+
+def canonical(plan: Plan, info: ImageInfo, limits: Limits, features: Features) -> str:
+    """Section 4.7: region/size/rotation/quality.format."""
+    box = plan.box
+    if (plan.width, plan.height) == (box.width, box.height):
+        size = "full"
+    elif plan.height == height_of(box, plan.width, info, limits, features):
+        size = f"{plan.width},"
+    else:
+        size = f"{plan.width},{plan.height}"
+    rotation = rotation_text(plan.mirror, plan.degrees)
+    return f"{region_text(box, info)}/{size}/{rotation}/{plan.quality}.{plan.format}"
+
+
+def document(
+    info: ImageInfo, uri: str, limits: Limits, features: Features, extras: Extras
+) -> dict[str, Any]:
+    """Section 5: info.json of the image with base URI `uri`."""
+    profile = {
+        "formats": formats_of(features),
+        "qualities": qualities_of(info, _LEVEL2_QUALITIES),
+        "supports": features_of(features, "sizeAboveFull", "regionSquare"),
+        **limits_of(limits),
+    }
+    return present(
+        {
+            "@context": CONTEXT,
+            "@id": uri,
+            "protocol": PROTOCOL,
+            "width": info.width,
+            "height": info.height,
+            "sizes": sizes_of(info, limits, features),
+            "tiles": tiles_of(info, limits, features),
+            "profile": [PROFILE, present(profile)],
+            "attribution": extras.attribution,
+            "license": extras.license or extras.rights,
+            "logo": extras.logo,
+            "service": extras.service,
+        }
+    )
+
+
+def content_type(accept: str | None) -> str:
+    """Section 5.1: plain JSON, unless JSON-LD is asked for by name."""
+    return choose(accept, _OFFERS)
