@@ -1,0 +1,6 @@
+"""One maker for all who want the same, and a budget for what is made at once."""
+
+from iiif_proxy.concurrency.flight import SingleFlight
+from iiif_proxy.concurrency.gate import Gate
+
+__all__ = ["Gate", "SingleFlight"]

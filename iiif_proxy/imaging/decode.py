@@ -1,0 +1,138 @@
+"""Decoding into shared memory: rows become visible while the rest is still being decoded or sent."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+
+from iiif_proxy.errors import OriginFailed
+from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, WHOLE, Levels
+
+# Given an offset: the bytes that are there from it on, at most so many; b"" at the end.
+Feed = Callable[[int, int], bytes]
+# About 35 ms of decoding: how often progress shows.
+STEP = 1 << 20
+ROWS_TOGETHER = 32
+
+
+def fill(levels: Levels, opened: Image.Image, feed: Feed) -> None:
+    """Decode an opened image (header read, pixels not) into `levels`, all factors.
+
+    Marks the levels WHOLE, or FAILED when the data do not hold what the header says; then raises
+    OriginFailed.
+    """
+    shrinker = threading.Thread(target=_shrink, args=(levels,), daemon=True)
+    shrinker.start()
+    try:
+        if progressive(opened, levels):
+            _decode_rows(levels, opened, feed)
+        else:
+            levels.image(1).im.paste(_converted(opened, levels.shape.mode).im, (0, 0, *opened.size))
+        levels.advance(1, levels.shape.height)
+        shrinker.join()
+        levels.state = WHOLE
+    except Exception as cause:
+        levels.state = FAILED
+        raise OriginFailed(
+            "What the origin sent is no image that can be decoded.", repr(cause)
+        ) from cause
+
+
+def progressive(opened: Image.Image, levels: Levels) -> bool:
+    """Whether the decoder can write straight into the level and leave its mark in each row.
+
+    It can for JPEG in colour: Pillow stores RGB as four bytes and sets the fourth.
+    """
+    tile = getattr(opened, "tile", [])
+    return (
+        levels.shape.mode == "RGBX"
+        and opened.mode == "RGB"
+        and len(tile) == 1
+        and tile[0][0] == "jpeg"
+    )
+
+
+def _converted(opened: Image.Image, mode: str) -> Image.Image:
+    opened.load()
+    if opened.mode == mode:
+        return opened
+    if mode == "RGBX" and opened.mode == "RGB":
+        return opened.convert("RGBX")
+    return opened.convert(mode)
+
+
+def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed) -> None:
+    """Pillow's own decoder, given a core image that is mapped memory: no copy, and bit-identical.
+
+    This is what ImageFile.Parser does, with our memory in place of its own. It rests on Pillow's
+    internals (`_getdecoder`, `setimage`): tests/imaging/test_decode.py says when they change.
+    """
+    codec, extents, offset, arguments = opened.tile[0]  # type: ignore[attr-defined]
+    arguments = arguments if isinstance(arguments, tuple) else (arguments,)
+    decoder: Any = Image._getdecoder(
+        "RGB",
+        codec,
+        arguments,
+        opened.decoderconfig,  # type: ignore[attr-defined]
+    )
+    decoder.setimage(levels.image(1).im, extents)
+    rest, rows, status = b"", 0, 0
+    while True:
+        chunk = feed(offset, STEP)
+        offset += len(chunk)
+        if not chunk:
+            break
+        used, status = decoder.decode(rest + chunk)
+        if used < 0:
+            rest = b""
+            break
+        rest = (rest + chunk)[used:]
+        rows = _ready(levels, rows)
+        levels.advance(1, rows)
+    decoder.cleanup()
+    if status < 0 or _ready(levels, rows) < levels.shape.height:
+        raise OriginFailed("What the origin sent is no image that can be decoded.", "broken off")
+
+
+def _ready(levels: Levels, known: int) -> int:
+    """The rows written so far: they are written in order, so the first unmarked one is the end."""
+    low, high = known, levels.shape.height
+    while low < high:
+        middle = (low + high) // 2
+        if levels.mark(1, middle):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _shrink(levels: Levels) -> None:
+    """Follow the decoder: every level from the one above it, a band of rows at a time."""
+    factors = levels.shape.factors
+    while any(levels.rows(factor) < levels.shape.size(factor)[1] for factor in factors[1:]):
+        if levels.state in {FAILED, CLOSED}:
+            return
+        moved = [_shrink_band(levels, *pair) for pair in itertools.pairwise(factors)]
+        if not any(moved):
+            time.sleep(POLL)
+
+
+def _shrink_band(levels: Levels, above: int, factor: int) -> bool:
+    """Bring one level as far as the one above allows; False when there was nothing to do."""
+    ratio = factor // above
+    width, height = levels.shape.size(above)
+    done = levels.rows(factor)
+    ready = levels.rows(above)
+    target = -(-height // ratio) if ready == height else ready // ratio
+    if ready < height:
+        target -= target % ROWS_TOGETHER
+    if target <= done:
+        return False
+    box = (0, done * ratio, width, min(target * ratio, height))
+    band = levels.image(above).reduce(ratio, box)
+    levels.image(factor).im.paste(band.im, (0, done, band.width, done + band.height))
+    levels.advance(factor, target)
+    return True

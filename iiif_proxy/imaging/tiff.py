@@ -1,0 +1,219 @@
+"""Tiled and pyramidal TIFF: any region at any size from the tiles it needs, never a whole page."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+from PIL import Image
+
+from iiif_proxy.errors import NotSupported
+from iiif_proxy.iiif.model import Box, ImageInfo
+from iiif_proxy.iiif.tiles import scale_factors
+from iiif_proxy.imaging import jpegtile, tiffcanvas, tiffcodec
+from iiif_proxy.imaging.tifflevel import (
+    ICC_PROFILE,
+    JPEG,
+    ORIENTATION,
+    Level,
+)
+from iiif_proxy.imaging.tiffpages import pages_of
+from iiif_proxy.imaging.tifftags import Directory, Structure, broken
+from iiif_proxy.imaging.tiffviews import View, exact, nearest, views_of
+from iiif_proxy.ranges import BlockCache, ByteSource
+
+MAX_PROFILE = 4 << 20
+# Tiles that viewers are told to ask for have sides in this range.
+TILE_SIDES = (64, 2048)
+
+_T = Image.Transpose
+# Orientation -> how the stored pixels are turned to be upright.
+_TURNS = {
+    2: _T.FLIP_LEFT_RIGHT,
+    3: _T.ROTATE_180,
+    4: _T.FLIP_TOP_BOTTOM,
+    5: _T.TRANSPOSE,
+    6: _T.ROTATE_270,
+    7: _T.TRANSVERSE,
+    8: _T.ROTATE_90,
+}
+
+
+class Page:
+    """One image of a file with its resolutions. Safe to share among threads.
+
+    `levels` are finest first. `supported` is False for what this installation cannot decode:
+    `info` is right then too, `read` raises NotSupported.
+    """
+
+    def __init__(self, directory: Directory, levels: tuple[Level, ...]) -> None:
+        self.levels = levels
+        self._directory = directory
+        self._cache = directory.cache
+        orientation = directory.number(ORIENTATION, 1)
+        self.orientation = orientation if 1 <= orientation <= 8 else 1
+        mode = tiffcodec.mode_of(levels[0])
+        self.supported = mode is not None
+        usable = [level for level in levels if mode and tiffcodec.mode_of(level) == mode]
+        self._views = views_of(usable)
+        self._profile: bytes | None = None
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """The embedded colour profile; None if there is none or it is absurdly large."""
+        # No cached_property: before Python 3.12 it locks all instances while one of them reads.
+        if self._profile is None:
+            self._profile = self._directory.data(ICC_PROFILE, MAX_PROFILE) or b""
+        return self._profile or None
+
+    def info(self) -> ImageInfo:
+        """Size of the upright image, and the tiles to ask for: the file's own, at factors of two.
+
+        Factors that are no level of the file are answered from the next finer one. The tiling is
+        left out (0 and ()) where asking for the file's tiles gains nothing: strips, tiles that are
+        too small or too large to travel, a stored grid that is not the upright image's grid.
+        """
+        first = self.levels[0]
+        gray = first.photometric in (0, 1)
+        turned = self.orientation > 4
+        info = ImageInfo(
+            width=first.height if turned else first.width,
+            height=first.width if turned else first.height,
+            format="tif",
+            gray=gray,
+            bilevel=gray and first.bits == 1 and first.samples == 1,
+            alpha=first.alpha,
+        )
+        tile = (first.tile_width, first.tile_height)
+        sane = TILE_SIDES[0] <= min(tile) and max(tile) <= TILE_SIDES[1]
+        if not (self.supported and first.tiled and sane and self.orientation in (1, 5)):
+            return info
+        return replace(
+            info,
+            tile_width=tile[1] if turned else tile[0],
+            tile_height=tile[0] if turned else tile[1],
+            scale_factors=scale_factors(info, min(tile)),
+        )
+
+    def read(self, box: Box, width: int, height: int) -> Image.Image:
+        """That region of the upright image, at exactly `width` x `height` (mode L, LA, RGB, RGBA).
+
+        What is whole pixels of a stored level (an aligned tile) is not resampled; anything else
+        comes by Lanczos from the nearest level that is at least as large. OriginFailed if the
+        bytes are not what the directory says, NotSupported if nothing here decodes them.
+        """
+        region, width, height = self._as_stored(box, width, height)
+        view = exact(self._checked_views(), region, width, height)
+        if view is not None:
+            pixels = tiffcanvas.whole(self._cache, view, region, width, height)
+        else:
+            view = nearest(self._views, region, width, height)
+            pixels = tiffcanvas.resampled(self._cache, view, region, width, height)
+        turn = _TURNS.get(self.orientation)
+        return pixels if turn is None else pixels.transpose(turn)
+
+    def price(self, box: Box, width: int, height: int) -> int:
+        """How many pixels `read` would decode, for a budget; nothing is fetched."""
+        region, width, height = self._as_stored(box, width, height)
+        views = self._checked_views()
+        view = exact(views, region, width, height) or nearest(views, region, width, height)
+        return tiffcanvas.price(view, region)
+
+    def raw_tile(self, box: Box, width: int, height: int) -> bytes | None:
+        """The stored JPEG of the tile that is asked, as a JFIF file; None if it would not be right.
+
+        Right is: exactly one full tile of a level, upright, no colour profile, gray or YCbCr
+        4:4:4 or 4:2:0. The pixels are not looked at.
+        """
+        if not self.supported or self.orientation != 1 or self.icc_profile:
+            return None
+        view = exact(self._views, box, width, height)
+        if view is None or view.shrink != 1 or view.level.compression != JPEG:
+            return None
+        level = view.level
+        if level.planar or (level.photometric, level.samples) not in ((6, 3), (1, 1)):
+            return None
+        left, top = box.x // view.factor, box.y // view.factor
+        if left % level.tile_width or top % level.tile_height:
+            return None
+        if (width, height) != (level.tile_width, level.tile_height):
+            return None
+        if left + width > level.width or top + height > level.height:
+            return None
+        row, column = top // level.tile_height, left // level.tile_width
+        span = level.locate([row], [column])[0][0]
+        if span[1] == 0:
+            return None
+        stream = jpegtile.complete(level.tables, tiffcanvas.stored(self._cache, [span])[0])
+        frame = jpegtile.parse_frame(stream)
+        if (frame.width, frame.height) != (width, height):
+            return None
+        if len(frame.sampling) != level.samples:
+            return None
+        return jpegtile.as_file(stream, frame)
+
+    def _checked_views(self) -> tuple[View, ...]:
+        if not self._views:
+            raise NotSupported("This kind of TIFF cannot be decoded here.")
+        return self._views
+
+    def _as_stored(self, box: Box, width: int, height: int) -> tuple[Box, int, int]:
+        """The request on the upright image, turned to the stored pixels."""
+        stored_width, stored_height = self.levels[0].width, self.levels[0].height
+        x, y, w, h = box.x, box.y, box.width, box.height
+        if self.orientation > 4:
+            x, y, w, h = y, x, h, w
+            width, height = height, width
+        # After the swap every turn is a mirror of x, of y, of both or of none.
+        if self.orientation in (2, 3, 7, 8):
+            x = stored_width - x - w
+        if self.orientation in (3, 4, 6, 7):
+            y = stored_height - y - h
+        return Box(x, y, w, h), width, height
+
+
+class Tiff:
+    """An opened file: its first page, and the others when they are asked for."""
+
+    def __init__(self, pages: Iterator[Page]) -> None:
+        self._rest = pages
+        self._lock = threading.Lock()
+        first = next(pages, None)
+        if first is None:
+            raise broken("no directory")
+        self._found = [first]
+        self.page = first
+        self.levels = self.page.levels
+        self.supported = self.page.supported
+
+    @classmethod
+    def open(cls, source: ByteSource, head: bytes = b"") -> "Tiff":
+        """Read the header and the directories of the first page and its levels.
+
+        `head` is what the caller already has of the start of the file. A pyramid costs one read
+        for each level that is larger than half a megabyte and one for the rest. OriginFailed if
+        it is no TIFF, or a damaged one.
+        """
+        structure = Structure(BlockCache(source, head=head))
+        return cls(Page(*found) for found in pages_of(structure))
+
+    @property
+    def pages(self) -> tuple[Page, ...]:
+        """All pages, in the file's order; levels, masks and thumbnails of pages are none."""
+        with self._lock:
+            self._found += self._rest
+        return tuple(self._found)
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        return self.page.icc_profile
+
+    def info(self) -> ImageInfo:
+        return self.page.info()
+
+    def read(self, box: Box, width: int, height: int) -> Image.Image:
+        """See Page.read."""
+        return self.page.read(box, width, height)
+
+    def raw_tile(self, box: Box, width: int, height: int) -> bytes | None:
+        """See Page.raw_tile."""
+        return self.page.raw_tile(box, width, height)

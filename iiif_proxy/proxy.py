@@ -1,0 +1,261 @@
+"""The middleware: sorts paths, and answers those that are IIIF's."""
+
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from iiif_proxy import metrics
+from iiif_proxy.errors import (
+    InvalidRequest,
+    MethodNotAllowed,
+    OriginFailed,
+    ProxyError,
+    SourceChanged,
+)
+from iiif_proxy.iiif import urls
+from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest
+from iiif_proxy.service import Located
+from iiif_proxy.settings import load
+from iiif_proxy.upstream import raw_target
+from iiif_proxy.web import answers, errors
+from iiif_proxy.web.headers import (
+    CORS,
+    METHODS,
+    NOSNIFF,
+    Headers,
+    cache_control,
+    link,
+    not_modified,
+)
+from iiif_proxy.web.own import Own
+from iiif_proxy.web.peers import Peers
+from iiif_proxy.wiring import extras_of, outside, service_of
+
+log = logging.getLogger(__name__)
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+IIIFRequest = ImageRequest | InfoRequest | BaseRequest
+KINDS = {ImageRequest: "image", InfoRequest: "info", BaseRequest: "base"}
+
+
+HITS = metrics.DERIVATIVES.labels("hit")
+ANSWERED = metrics.REQUESTS.labels("image", "200")
+HOT = 20_000
+CHANGES = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hot:
+    """An image answered before: under which base URI, what it was, and its headers."""
+
+    base: str
+    located: Located
+    fields: Headers
+
+
+class IIIFProxy:
+    """A WSGI application around another: IIIF answered here, everything else handed on as it came.
+
+    Keyword arguments are the settings by name and win over `environ` (default: the process's).
+    Without an app the origin of the settings stands behind. Raises SettingsError.
+    """
+
+    def __init__(
+        self,
+        app: App | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        **keywords: Any,
+    ) -> None:
+        settings = load(os.environ if environ is None else environ, keywords)
+        self.settings = settings
+        self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
+        self.app: App = app or outside(settings, self.peers)
+        self.service = service_of(settings, app)
+        self.own = Own(settings.prefix, self.peers, settings.openseadragon_url)
+        self._extras = extras_of(settings)
+        self._prefix = settings.prefix
+        self._hot: dict[str, Hot] = {}
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            path = raw_target(environ).partition("?")[0]
+        except InvalidRequest:
+            return self.app(environ, start_response)
+        if not path.startswith(self._prefix):
+            return self.app(environ, start_response)
+        hot = self._hot.get(path)
+        if hot is not None and environ["REQUEST_METHOD"] == "GET":
+            answer = self._hit(hot, environ, start_response)
+            if answer is not None:
+                return answer
+        if path.startswith(self._prefix + "/-/"):
+            return self._guarded("own", self.own.answer, path, environ, start_response)
+        try:
+            request = urls.parse(path, self._prefix, self.settings.default_version)
+        except InvalidRequest as error:
+            return self._guarded("image", _raise, error, environ, start_response)
+        if request is None:
+            return self.app(environ, start_response)
+        kind = KINDS[type(request)]
+        return self._guarded(kind, getattr(self, "_" + kind), request, environ, start_response)
+
+    def _guarded(
+        self,
+        kind: str,
+        answer: Callable[..., Iterable[bytes]],
+        what: Any,
+        environ: Environ,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        """Methods, and the one error boundary of everything that is not passed through."""
+        try:
+            method = environ["REQUEST_METHOD"]
+            if method == "OPTIONS":
+                return answers.options(environ, start_response)
+            if method not in {"GET", "HEAD"}:
+                raise MethodNotAllowed(
+                    f"This address answers {METHODS} only.", headers={"Allow": METHODS}
+                )
+            return answer(what, environ, start_response)
+        except ProxyError as caught:
+            error = caught
+            if error.status >= 500:
+                log.warning("%s %s", error.status, error)
+        except Exception:
+            log.exception("a request failed")
+            error = ProxyError("The server could not answer this request.")
+        metrics.REQUESTS.labels(kind, str(error.status)).inc()
+        status, fields, body = errors.answer(error, environ)
+        start_response(status, fields)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    # What was answered before
+
+    def _hit(
+        self, hot: "Hot", environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes] | None:
+        """A stored image that this process has answered before: no parsing, no lock, one file.
+
+        None: not so any more, and the whole way must be gone.
+        """
+        located = hot.located
+        if hot.base != self.peers.base(environ) or not self.service.current(located):
+            return None
+        if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MODIFIED_SINCE" in environ:
+            return None
+        entry = self.service.find(located)
+        if entry is None:
+            return None
+        HITS.inc()
+        ANSWERED.inc()
+        return answers.image(environ, start_response, hot.fields, entry, True)
+
+    # The three kinds of IIIF requests
+
+    def _base(
+        self, request: BaseRequest, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        metrics.REQUESTS.labels("base", "303").inc()
+        return answers.see_other(self._uri(request, environ) + "/info.json", start_response)
+
+    def _info(
+        self, request: InfoRequest, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        accept = environ.get("HTTP_ACCEPT")
+        if not request.versioned:
+            version = urls.version_for(accept, self.settings.default_version)
+            request = dataclasses.replace(request, api=urls.VERSIONS[version])
+        source, info = self.service.info(request.identifier, environ)
+        uri = self._uri(request, environ)
+        document = request.api.document(
+            info,
+            uri,
+            self.service.limits,
+            self.service.features,
+            self._extras(request.identifier),
+        )
+        body, etag = answers.document_body(document)
+        fields = [
+            *CORS,
+            ("Content-Type", request.api.content_type(accept)),
+            ("ETag", etag),
+            ("Cache-Control", self._cache_control(source.record)),
+            ("Link", f'<{request.api.PROFILE}>;rel="profile"'),
+            ("Vary", "Accept"),
+            NOSNIFF,
+        ]
+        if not_modified(environ, etag, None):
+            metrics.REQUESTS.labels("info", "304").inc()
+            return answers.unchanged(fields, start_response)
+        metrics.REQUESTS.labels("info", "200").inc()
+        start_response("200 OK", [*fields, ("Content-Length", str(len(body)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _image(
+        self, request: ImageRequest, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        for _ in range(CHANGES):
+            try:
+                return self._image_as_it_is(request, environ, start_response)
+            except SourceChanged:
+                log.info("the source of %s changed under way", request.identifier)
+        raise OriginFailed("The source of this image keeps changing.")
+
+    def _image_as_it_is(
+        self, request: ImageRequest, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        located = self.service.locate(request, environ)
+        canonical = self._canonical(request, located, environ)
+        if self.settings.canonical_redirect and not self._is(canonical, environ):
+            metrics.REQUESTS.labels("image", "303").inc()
+            return answers.see_other(canonical, start_response)
+        fields = answers.image_headers(
+            located.media_type,
+            located.etag,
+            located.modified,
+            self._cache_control(located.source.record),
+            link(canonical, request.api.PROFILE),
+        )
+        if not_modified(environ, located.etag, located.modified):
+            metrics.REQUESTS.labels("image", "304").inc()
+            return answers.unchanged([*fields, answers.HIT], start_response)
+        begun = time.perf_counter()
+        derivative = self.service.derive(located, environ)
+        if not derivative.hit:
+            metrics.MAKING.observe(time.perf_counter() - begun)
+        metrics.DERIVATIVES.labels("hit" if derivative.hit else "miss").inc()
+        metrics.REQUESTS.labels("image", "200").inc()
+        return answers.image(environ, start_response, fields, derivative.entry, derivative.hit)
+
+    # What several of them need
+
+    def _uri(self, request: IIIFRequest, environ: Environ) -> str:
+        return urls.uri(self.peers.base(environ), self._prefix, request)
+
+    def _canonical(self, request: ImageRequest, located: Located, environ: Environ) -> str:
+        tail = request.api.canonical(
+            located.plan, located.info, self.service.limits, self.service.features
+        )
+        return f"{self._uri(request, environ)}/{tail}"
+
+    def _is(self, uri: str, environ: Environ) -> bool:
+        path = raw_target(environ).partition("?")[0]
+        return uri == self.peers.base(environ) + path
+
+    def _cache_control(self, record: Any) -> str:
+        longest = self.settings.max_age
+        return cache_control(longest if record.path else min(longest, record.lifetime), record.keep)
+
+
+def _raise(error: ProxyError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    raise error
+
+
+def filter_factory(global_conf: Mapping[str, str], **keywords: str) -> Callable[[App], IIIFProxy]:
+    """PasteDeploy: `paste.filter_factory`, name `main`; keywords are settings by name."""
+    return lambda app: IIIFProxy(app, **keywords)

@@ -1,0 +1,354 @@
+"""The settings: one frozen value, read once at the start.
+
+A field is the variable `IIIF_PROXY_<NAME>`, the keyword of `IIIFProxy`, the line of `iiif-proxy
+check` and the row of the README's table; a test holds them together.
+"""
+
+import difflib
+import ipaddress
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+VARIABLE = "IIIF_PROXY_"
+UNITS = {
+    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+    "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
+}  # fmt: skip
+SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SettingsError(Exception):
+    """What stops the start: one line per fault, each naming its variable."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def size(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)", text)
+    if not found or found[2].lower() not in UNITS:
+        raise ValueError("a size in bytes such as 10GiB, 500MB or 1048576")
+    return int(float(found[1]) * UNITS[found[2].lower()])
+
+
+def seconds(text: str) -> float:
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)", text)
+    if not found or found[2].lower() not in SECONDS:
+        raise ValueError("a time such as 30s, 5m, 1h, 7d or plain seconds")
+    return float(found[1]) * SECONDS[found[2].lower()]
+
+
+def number(low: int, high: int = 10**15) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def boolean(text: str) -> bool:
+    word = text.lower()
+    if word in {"1", "on", "true", "yes"}:
+        return True
+    if word in {"0", "off", "false", "no", ""}:
+        return False
+    raise ValueError("on or off")
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return text
+
+    return parse
+
+
+def url(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("an http or https URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("an http or https URL without query or fragment")
+    return text.rstrip("/")
+
+
+def templates(text: str) -> tuple[str, ...]:
+    found = tuple(text.split())
+    for template in found:
+        scheme = template.partition(":")[0]
+        if scheme not in {"http", "https", "file", "app"} or "{id}" not in template:
+            raise ValueError("templates with {id} that begin with http:, https:, file: or app:")
+        if scheme in {"http", "https"}:
+            netloc = urlsplit(template).netloc
+            if not netloc or "{" in netloc:
+                raise ValueError(f"a host, and {{id}} behind it, in {template}")
+        path = template.partition(":")[2]
+        if scheme in {"app", "file"} and not path.startswith("/"):
+            raise ValueError(f"an absolute path after {scheme}: in {template}")
+    if not found:
+        raise ValueError("at least one template with {id}")
+    return found
+
+
+def prefix(text: str) -> str:
+    clean = text.strip("/")
+    if not re.fullmatch(r"(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?", clean):
+        raise ValueError("a path such as /iiif")
+    return "/" + clean if clean else ""
+
+
+def folder(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part, strict=False) for part in text.split())
+    except ValueError:
+        raise ValueError("addresses or networks such as 127.0.0.1 10.0.0.0/8 ::1") from None
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def colour(text: str) -> tuple[int, int, int]:
+    names = {"white": "ffffff", "black": "000000"}
+    found = re.fullmatch(r"#?([0-9a-fA-F]{6})", names.get(text.lower(), text))
+    if not found:
+        raise ValueError("white, black or a colour such as #ffffff")
+    r, g, b = bytes.fromhex(found[1])
+    return r, g, b
+
+
+def document(text: str) -> Any:
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError("JSON") from None
+
+
+def plain(text: str) -> str | None:
+    return text or None
+
+
+def some(parse: Callable[[str], int]) -> Callable[[str], int | None]:
+    return lambda text: parse(text) if text else None
+
+
+def default_cache_dir() -> Path:
+    if sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "iiif-proxy"
+
+
+def setting(parse: Callable[[str], Any], default: str, sentence: str) -> Any:
+    return field(metadata={"parse": parse, "default": default, "sentence": sentence})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every setting; `load` makes it."""
+
+    # What stands behind
+    origin: str | None = setting(url, "", "base URL of the origin that all other traffic passes to")
+    source: tuple[str, ...] = setting(
+        templates,
+        "app:/{id}",
+        "where the source of an identifier is; several are tried in order",
+    )
+    prefix: str = setting(prefix, "/iiif", "path below which IIIF requests are recognised")
+    # The caches
+    cache_dir: Path | None = setting(
+        folder, "the user's cache folder", "the disk cache; empty: nothing is stored"
+    )
+    cache_size: int = setting(size, "10GiB", "bound of the derivative cache")
+    source_cache_size: int = setting(size, "10GiB", "bound of the source cache")
+    fsync: bool = setting(boolean, "off", "flush every stored file to the disk before it counts")
+    # Sources
+    source_ttl: float = setting(
+        seconds, "1h", "how long a source is fresh when the origin does not say"
+    )
+    unknown_ttl: float = setting(seconds, "10s", "how long an unknown identifier is remembered")
+    stale_if_error: float = setting(
+        seconds, "1d", "how long a stale source is still served while the origin fails"
+    )
+    source_max_bytes: int = setting(size, "2GiB", "largest source file")
+    source_max_pixels: int = setting(
+        number(1), "500000000", "largest source in pixels (tiled TIFF: no limit)"
+    )
+    connect_timeout: float = setting(seconds, "5s", "time to connect to the origin")
+    read_timeout: float = setting(
+        seconds, "30s", "time to the first byte of the origin, and between bytes"
+    )
+    redirect_hosts: tuple[str, ...] = setting(
+        words, "", "other hosts that the origin may redirect an image to, such as *.example.org"
+    )
+    source_timeout: float = setting(seconds, "120s", "time for a source in total")
+    # The Image API
+    default_version: int = setting(
+        lambda text: int(one_of("2", "3")(text)),
+        "3",
+        "version of requests that name none",
+    )
+    upscaling: bool = setting(boolean, "off", "3.0 `^` and 2.1 sizeAboveFull; needs a limit")
+    rotation_arbitrary: bool = setting(boolean, "on", "rotation by any angle")
+    max_width: int | None = setting(some(number(1)), "", "maxWidth, declared and enforced")
+    max_height: int | None = setting(some(number(1)), "", "maxHeight; needs maxWidth")
+    max_area: int | None = setting(some(number(1)), "", "maxArea, declared and enforced")
+    max_pixels: int = setting(
+        number(1), "250000000", "largest answer in pixels, whatever is declared"
+    )
+    tile_size: int = setting(number(64, 8192), "512", "side of the tiles that info.json offers")
+    formats: tuple[str, ...] = setting(
+        words, "all that Pillow can write", "formats that may be asked, in order"
+    )
+    preferred_formats: tuple[str, ...] = setting(words, "", "preferredFormats (3.0)")
+    rights: str | None = setting(plain, "", "rights (3.0), and license (2.1) if that is not set")
+    license: str | None = setting(plain, "", "license (2.1)")
+    attribution: str | None = setting(plain, "", "attribution (2.1)")
+    logo: str | None = setting(plain, "", "logo (2.1), a URL")
+    part_of: Any = setting(document, "", "partOf (3.0), JSON; {id} is replaced")
+    see_also: Any = setting(document, "", "seeAlso (3.0), JSON; {id} is replaced")
+    service: Any = setting(document, "", "service of both versions, JSON; {id} is replaced")
+    canonical_redirect: bool = setting(
+        boolean,
+        "off",
+        "answer other spellings of an image with 303 to the canonical one",
+    )
+    # Encoding
+    background: tuple[int, int, int] = setting(
+        colour, "white", "colour behind transparency and turned corners"
+    )
+    jpeg_quality: int = setting(number(1, 100), "80", "JPEG quality")
+    jpeg_subsampling: str = setting(one_of("4:2:0", "4:2:2", "4:4:4"), "4:2:0", "JPEG chroma")
+    jpeg_progressive: bool = setting(boolean, "off", "progressive JPEG")
+    webp_quality: int = setting(number(1, 100), "80", "WebP quality")
+    webp_method: int = setting(number(0, 6), "1", "WebP effort")
+    avif_quality: int = setting(number(1, 100), "65", "AVIF quality")
+    avif_speed: int = setting(number(0, 10), "9", "AVIF speed; 10 is the fastest")
+    png_compression: int = setting(number(0, 9), "1", "PNG compression level")
+    # Answers
+    max_age: float = setting(
+        seconds,
+        "1h",
+        "Cache-Control max-age of answers, at most the source's own freshness",
+    )
+    base_url: str | None = setting(url, "", "public base URL; empty: taken from each request")
+    trusted_proxies: tuple[Network, ...] = setting(
+        networks,
+        "127.0.0.0/8 ::1",
+        "peers whose X-Forwarded headers count; Unix sockets do",
+    )
+    trusted_hops: int = setting(
+        number(1, 20), "1", "how many trusted proxies a request comes through"
+    )
+    preserve_host: bool = setting(boolean, "off", "pass the visitor's Host on to the origin")
+    openseadragon_url: str | None = setting(
+        plain, "", "script URL of another OpenSeadragon for the view page"
+    )
+    # Resources
+    memory: int = setting(size, "2GiB", "memory for decoded pixels, all workers together")
+    queue_timeout: float = setting(seconds, "20s", "longest wait for a turn before 503")
+    workers: int = setting(
+        number(0, 1024), "0", "processes of `serve`; 0: one a core, two at least"
+    )
+    threads: int = setting(number(1, 1024), "16", "threads of each process")
+    log_level: str = setting(
+        one_of("debug", "info", "warning", "error"),
+        "info",
+        "what is written to the log",
+    )
+
+
+FIELDS: dict[str, Field[Any]] = {f.name: f for f in fields(Settings)}
+
+
+def variable(name: str) -> str:
+    return VARIABLE + name.upper()
+
+
+def _text(value: Any) -> str:
+    """A keyword's value as the variable would say it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        return " ".join(value)
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return "" if value is None else str(value)
+
+
+def load(environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read every setting; keywords win over the environment.
+
+    Raises SettingsError with one line per fault.
+    """
+    overrides = overrides or {}
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    known = {variable(name): name for name in FIELDS}
+    for name in environ:
+        if name.startswith(VARIABLE) and name not in known:
+            faults.append(_unknown(name, list(known)))
+    for name in overrides:
+        if name not in FIELDS:
+            faults.append(_unknown(name, list(FIELDS)))
+    for name, this in FIELDS.items():
+        text = this.metadata["default"]
+        if variable(name) in environ:
+            text = environ[variable(name)].strip()
+        if name in overrides:
+            text = _text(overrides[name]).strip()
+        given = variable(name) in environ or name in overrides
+        try:
+            if not given and name == "cache_dir":
+                values[name] = default_cache_dir()
+            elif not given and name == "formats":
+                values[name] = ()
+            else:
+                values[name] = this.metadata["parse"](text)
+        except ValueError as fault:
+            faults.append(f"{variable(name)}: {text!r} is not {fault}")
+    if not faults:
+        faults = _together(values)
+    if faults:
+        raise SettingsError(faults)
+    return Settings(**values)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{name}: no such setting" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _together(values: Mapping[str, Any]) -> list[str]:
+    """Faults that only show when settings are seen side by side."""
+    faults = []
+    if values["max_height"] and not values["max_width"]:
+        faults.append(f"{variable('max_height')}: needs {variable('max_width')} beside it")
+    if values["upscaling"] and not (values["max_width"] or values["max_area"]):
+        faults.append(
+            f"{variable('upscaling')}: needs {variable('max_width')} or {variable('max_area')}"
+            " (the specification asks for a limit)"
+        )
+    return faults

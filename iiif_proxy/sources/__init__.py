@@ -1,0 +1,1 @@
+"""An identifier becomes a local file."""

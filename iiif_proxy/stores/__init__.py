@@ -1,0 +1,1 @@
+"""Where derivatives are kept."""

@@ -1,0 +1,267 @@
+"""Derivatives as files that a static server can serve as they are: folder/group/version/name."""
+
+import contextlib
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+from iiif_proxy.stores.base import Entry, Key, Stats, Write, checked, entry_of, seconds
+from iiif_proxy.stores.bound import Bound
+from iiif_proxy.stores.draft import Draft, unlinked
+from iiif_proxy.stores.marks import NANO, QUIET, Crc, Marks
+from iiif_proxy.stores.sweep import FOLDER, Swept, cost, count, walk
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What `check` saw: entries, those that were broken and removed, those without a digest."""
+
+    entries: int
+    broken: int
+    without_digest: int
+
+
+class DiskStore:
+    """Entries as plain files, within a bound, for any number of threads and processes.
+
+    `folder` is the store's own: whatever is in it may be removed. `max_bytes` bounds it (files in
+    blocks of 4 KiB, folders too) within 110 %. `fsync`: an entry is on the disk before it has a
+    name. `digest`: entries carry a CRC-32 for `check` (14 us for 37 KB). `background`: sweep in a
+    thread.
+
+    A hit is open, fstat and utime: no lock. The atime is the time of last use, written by us,
+    exact; hits that a static server takes move it once a day at most (relatime). `marks` says how
+    an entry that lost its end in a power cut is noticed by that fstat.
+
+    Nothing raises because of the disk: what cannot be kept is answered from memory.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        max_bytes: int,
+        *,
+        fsync: bool = False,
+        digest: bool = True,
+        background: bool = True,
+    ) -> None:
+        self.folder = Path(folder)
+        self.max_bytes = max_bytes
+        self._root = os.path.abspath(folder)
+        self._fsync = fsync
+        self._digest = digest
+        self._marks = Marks(self._root)
+        self._bound = Bound(self._root, max_bytes, background)
+
+    # Reading
+
+    def get(self, key: Key) -> Entry | None:
+        path = f"{self._root}/{key.group}/{key.version}/{key.name}"
+        try:
+            descriptor = os.open(path, QUIET)
+        except PermissionError:  # O_NOATIME is for the owner only.
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except OSError:
+                return None
+        except OSError:
+            return None
+        try:
+            status = os.fstat(descriptor)
+            mtime = status.st_mtime_ns
+            if self._marks.fit(status):
+                with contextlib.suppress(OSError):  # Read-only, or another's: a hit all the same.
+                    os.utime(descriptor, ns=(time.time_ns(), mtime))
+                return Entry(descriptor, status.st_size, mtime // NANO)
+            log.warning("an entry of the cache was broken and is made again")
+            self._drop(path, status.st_size)
+        except OSError:
+            pass
+        os.close(descriptor)
+        return None
+
+    # Writing
+
+    def put(self, key: Key, write: Write, mtime: float | None = None) -> Entry:
+        at = seconds(mtime)
+        with Draft(lambda: self._temporary(key)) as draft:
+            write(draft.file)
+            draft.finish()
+            try:
+                if self._keep(key, draft, at):
+                    draft.keep_name()
+            except OSError as refusal:
+                self._bound.refused(refusal)
+            return entry_of(draft, at)
+
+    def _keep(self, key: Key, draft: Draft, mtime: int) -> bool:
+        """A finished draft becomes an entry, if there is room. Raises OSError."""
+        if not draft.size or draft.size > self.max_bytes:
+            return False
+        if draft.spilled:
+            descriptor, path = draft.spilled
+            return self._named(descriptor, path, key, mtime)
+        descriptor, path = self._temporary(key)
+        kept = False
+        try:
+            kept = self._written(descriptor, path, key, draft, mtime)
+            return kept
+        finally:
+            os.close(descriptor)
+            if not kept:
+                unlinked(path)
+
+    def _written(self, descriptor: int, path: str, key: Key, draft: Draft, mtime: int) -> bool:
+        if not self._bound.is_large(draft.size):
+            # Before room is taken: a sweep that counts meanwhile sees it twice rather than never.
+            os.ftruncate(descriptor, draft.size)
+        with self._bound.room(cost(draft.size)) as room:
+            if room:
+                crc = Crc() if self._digest else None
+                draft.copy_to(descriptor, crc)
+                if os.lseek(descriptor, 0, os.SEEK_CUR) != draft.size:
+                    raise OSError("the disk holds another length than was written")
+                self._complete(descriptor, path, key, draft.size, mtime, crc)
+            return room
+
+    def _named(self, descriptor: int, path: str, key: Key, mtime: int) -> bool:
+        """A file that is whole becomes an entry, if there is room. Raises OSError."""
+        size = os.fstat(descriptor).st_size
+        crc = Crc.of(descriptor) if self._digest else None  # Takes seconds: before, not within.
+        with self._bound.room(cost(size)) as room:
+            if room:
+                self._make_folder(key)
+                self._complete(descriptor, path, key, size, mtime, crc)
+            return room
+
+    def adopt(self, key: Key, path: str | os.PathLike[str], mtime: float | None = None) -> bool:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                if not 0 < os.fstat(descriptor).st_size <= self.max_bytes:
+                    return False
+                return self._named(descriptor, os.fspath(path), key, seconds(mtime))
+            finally:
+                os.close(descriptor)
+        except OSError as refusal:
+            self._bound.refused(refusal)
+            return False
+
+    def _complete(
+        self, descriptor: int, path: str, key: Key, size: int, mtime: int, crc: Crc | None
+    ) -> None:
+        """Mark a whole file and give it its name. Raises OSError."""
+        self._marks.write(descriptor, size, mtime, crc)
+        if self._fsync:
+            os.fsync(descriptor)
+        folder = f"{self._root}/{key.group}/{key.version}"
+        target = f"{folder}/{key.name}"
+        replaced = 0
+        with contextlib.suppress(OSError):
+            replaced = cost(os.lstat(target).st_size)
+        os.rename(path, target)
+        if self._fsync:
+            for name in (folder, os.path.dirname(folder), self._root):
+                _flush(name)
+        if replaced:
+            self._bound.count(-replaced)
+
+    def _temporary(self, key: Key) -> tuple[int, str]:
+        """A new file beside the entry: descriptor and path. Raises OSError."""
+        path = f"{self._root}/{key.group}/{key.version}/.{token_hex(8)}.tmp"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        # A sweep or a purge may take the folder away between making and using it.
+        for _ in range(3):
+            try:
+                return os.open(path, flags, 0o644), path
+            except FileNotFoundError:
+                self._make_folder(key)
+        return os.open(path, flags, 0o644), path
+
+    def _make_folder(self, key: Key) -> None:
+        self._bound.open()
+        group = f"{self._root}/{key.group}"
+        for path in (group, f"{group}/{key.version}"):
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                os.mkdir(path)
+                self._bound.count(FOLDER)
+
+    # Forgetting
+
+    def delete(self, key: Key) -> None:
+        path = f"{self._root}/{key.group}/{key.version}/{key.name}"
+        with contextlib.suppress(OSError):
+            self._drop(path, os.lstat(path).st_size)
+
+    def purge(self, group: str) -> int:
+        return self._discard(f"{self._root}/{checked(group)}")
+
+    def purge_all(self) -> int:
+        return sum(self._discard(path) for path in _folders(self._root))
+
+    def drop_versions(self, group: str, *keep: str) -> int:
+        paths = _folders(f"{self._root}/{checked(group)}")
+        return sum(self._discard(path) for path in paths if os.path.basename(path) not in keep)
+
+    def _discard(self, path: str) -> int:
+        """A folder away at once, then removed: who reads goes on, who writes makes a new one.
+
+        (A put that is overtaken after it opened its temporary file is answered, not kept.)
+        """
+        if not os.path.isdir(path):
+            return 0
+        return self._bound.remove(path, f"{self._root}/.trash/{token_hex(8)}")
+
+    def _drop(self, path: str, size: int) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+            self._bound.count(-cost(size))
+
+    # Looking after
+
+    def sweep(self) -> Swept:
+        """Evict down to 90 % of the bound now, counting anew."""
+        return self._bound.sweep()
+
+    def stats(self) -> Stats:
+        return Stats(*count(self._root))
+
+    def check(self) -> Check:
+        """Read every entry and compare it with its length and digest; drop what is broken."""
+        entries = broken = without = 0
+        for found in walk(self._root):
+            if found.name.startswith("."):
+                continue
+            path = f"{self._root}/{found.folder}/{found.name}"
+            sound = self._marks.sound(path)
+            entries += 1
+            without += sound is None
+            if sound is False:
+                broken += 1
+                self._drop(path, found.status.st_size)
+        return Check(entries, broken, without)
+
+
+def _folders(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [
+                entry.path
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
+
+
+def _flush(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

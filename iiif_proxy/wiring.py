@@ -1,0 +1,193 @@
+"""From settings to rooms: the parts list."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from iiif_proxy.concurrency import Gate, SingleFlight
+from iiif_proxy.iiif.model import Extras, Features, Limits
+from iiif_proxy.iiif.urls import encode
+from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, available
+from iiif_proxy.imaging.reader import probe
+from iiif_proxy.service import ImageService
+from iiif_proxy.settings import Settings, SettingsError
+from iiif_proxy.sources.app import AppSource
+from iiif_proxy.sources.base import Source
+from iiif_proxy.sources.cache import SourceCache
+from iiif_proxy.sources.file import FileSource
+from iiif_proxy.sources.http import HttpSource
+from iiif_proxy.stores.base import NullStore, Store
+from iiif_proxy.stores.disk import DiskStore
+from iiif_proxy.upstream import Upstream
+from iiif_proxy.web.errors import guard
+from iiif_proxy.web.peers import Peers
+
+App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+# Of the derivative cache's bound, for what is remembered of sources.
+RECORDS_SHARE = 50
+RECORDS_LEAST = 64 << 20
+BYTES_A_PIXEL = 4
+LEAST_WORKERS = 2
+
+
+def outside(settings: Settings, peers: Peers) -> App:
+    """The origin as a WSGI application, or one that has nothing."""
+    if settings.origin is None:
+        return nothing
+    return guard(
+        Upstream(
+            settings.origin,
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            preserve_host=settings.preserve_host,
+            trusted=peers.trusts,
+        )
+    )
+
+
+def nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    body = b"Nothing is here.\n"
+    start_response(
+        "404 Not Found",
+        [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))],
+    )
+    return [body]
+
+
+def sources_of(settings: Settings, app: App | None) -> list[Source]:
+    """One source a template. Without a wrapped app, `app:` is the origin, by HTTP directly."""
+    found: list[Source] = []
+    for template in settings.source:
+        scheme, _, rest = template.partition(":")
+        if scheme == "file":
+            found.append(FileSource(template))
+        elif scheme == "app" and app is not None:
+            found.append(AppSource(template, app))
+        elif scheme == "app" and settings.origin is None:
+            raise SettingsError(
+                ["IIIF_PROXY_ORIGIN: is needed, or a IIIF_PROXY_SOURCE that is not app:"]
+            )
+        else:
+            url = f"{settings.origin}/{rest.lstrip('/')}" if scheme == "app" else template
+            found.append(
+                HttpSource(
+                    url,
+                    connect_timeout=settings.connect_timeout,
+                    read_timeout=settings.read_timeout,
+                    total_timeout=settings.source_timeout,
+                    redirect_hosts=settings.redirect_hosts,
+                )
+            )
+    return found
+
+
+def service_of(settings: Settings, app: App | None) -> ImageService:
+    folder = settings.cache_dir
+    records: Store = NullStore()
+    bytes_store: Store = NullStore()
+    derivatives: Store = NullStore()
+    if folder is not None:
+        share = max(settings.cache_size // RECORDS_SHARE, RECORDS_LEAST)
+        records = DiskStore(folder / "records", share)
+        bytes_store = DiskStore(folder / "sources", settings.source_cache_size, digest=False)
+        derivatives = DiskStore(folder / "derivatives", settings.cache_size, fsync=settings.fsync)
+    flights = SingleFlight(folder and folder / "locks")
+    workers = workers_of(settings)
+    sources = SourceCache(
+        sources_of(settings, app),
+        probe_within(settings.source_max_pixels),
+        records,
+        bytes_store,
+        flights,
+        folder=folder,
+        ttl=settings.source_ttl,
+        unknown_ttl=settings.unknown_ttl,
+        stale_if_error=settings.stale_if_error,
+        max_bytes=settings.source_max_bytes,
+        patience=settings.source_timeout + settings.connect_timeout,
+    )
+    return ImageService(
+        sources,
+        derivatives,
+        flights,
+        Gate(settings.memory // BYTES_A_PIXEL // workers),
+        features=features_of(settings),
+        limits=Limits(settings.max_width, settings.max_height, settings.max_area),
+        options=options_of(settings),
+        background=settings.background,
+        source_max_pixels=settings.source_max_pixels,
+        patience=settings.queue_timeout,
+    )
+
+
+def workers_of(settings: Settings) -> int:
+    """How many processes share the machine's memory."""
+    return settings.workers or max(LEAST_WORKERS, os.cpu_count() or 1)
+
+
+def probe_within(max_pixels: int) -> Callable[[str, bool], dict[str, Any] | None]:
+    """Read a header: its facts as JSON values, or None while it has not come whole."""
+
+    def probe_values(path: str, whole: bool) -> dict[str, Any] | None:
+        info = probe(path, max_pixels=max_pixels, whole=whole)
+        return None if info is None else dataclasses.asdict(info)
+
+    return probe_values
+
+
+def features_of(settings: Settings) -> Features:
+    here = available()
+    unknown = [name for name in settings.formats if name not in FORMATS]
+    missing = [name for name in settings.formats if name in FORMATS and name not in here]
+    if unknown or missing:
+        raise SettingsError(
+            [f"IIIF_PROXY_FORMATS: {name} cannot be written here" for name in unknown + missing]
+        )
+    return Features(
+        formats=settings.formats or here,
+        upscaling=settings.upscaling,
+        rotation_arbitrary=settings.rotation_arbitrary,
+        tile_size=settings.tile_size,
+        max_pixels=settings.max_pixels,
+        preferred_formats=settings.preferred_formats,
+    )
+
+
+def options_of(settings: Settings) -> EncodeOptions:
+    return EncodeOptions(
+        jpeg_quality=settings.jpeg_quality,
+        jpeg_subsampling=settings.jpeg_subsampling,
+        jpeg_progressive=settings.jpeg_progressive,
+        webp_quality=settings.webp_quality,
+        webp_method=settings.webp_method,
+        avif_quality=settings.avif_quality,
+        avif_speed=settings.avif_speed,
+        png_compression=settings.png_compression,
+    )
+
+
+def extras_of(settings: Settings) -> Callable[[str], Extras]:
+    """What info.json says besides: `{id}` in the settings becomes the encoded identifier."""
+
+    def extras(identifier: str) -> Extras:
+        def filled(value: Any) -> Any:
+            if isinstance(value, str):
+                return value.replace("{id}", encode(identifier))
+            if isinstance(value, list):
+                return [filled(part) for part in value]
+            if isinstance(value, dict):
+                return {name: filled(part) for name, part in value.items()}
+            return value
+
+        return Extras(
+            rights=filled(settings.rights),
+            license=filled(settings.license),
+            attribution=filled(settings.attribution),
+            logo=filled(settings.logo),
+            part_of=filled(settings.part_of),
+            see_also=filled(settings.see_also),
+            service=filled(settings.service),
+        )
+
+    return extras
