@@ -33,9 +33,12 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             # Who may be believed is decided by IIIF_PROXY_TRUSTED_PROXIES alone.
             "forwarded_allow_ips": "",
             "loglevel": self.settings.log_level,
+            # Nothing of ours in the user's home directory (gunicorn 25 and newer).
+            "control_socket_disable": True,
         }
         for name, value in options.items():
-            self.cfg.set(name, value)
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
 
     def load(self) -> Any:
         return IIIFProxy()

@@ -19,6 +19,7 @@ from iiif_proxy.iiif import urls
 from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest
 from iiif_proxy.service import Located
 from iiif_proxy.settings import load
+from iiif_proxy.sources.arrival import SourceImage
 from iiif_proxy.upstream import raw_target
 from iiif_proxy.web import answers, errors
 from iiif_proxy.web.headers import (
@@ -42,6 +43,7 @@ IIIFRequest = ImageRequest | InfoRequest | BaseRequest
 KINDS = {ImageRequest: "image", InfoRequest: "info", BaseRequest: "base"}
 
 
+# Bound once: labels() takes a lock at each call.
 HITS = metrics.DERIVATIVES.labels("hit")
 ANSWERED = metrics.REQUESTS.labels("image", "200")
 HOT = 20_000
@@ -79,7 +81,7 @@ class IIIFProxy:
         self.own = Own(settings.prefix, self.peers, settings.openseadragon_url)
         self._extras = extras_of(settings)
         self._prefix = settings.prefix
-        self._hot: dict[str, Hot] = {}
+        self._hot: dict[tuple[str | None, str], Hot] = {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -88,7 +90,7 @@ class IIIFProxy:
             return self.app(environ, start_response)
         if not path.startswith(self._prefix):
             return self.app(environ, start_response)
-        hot = self._hot.get(path)
+        hot = self._hot.get((environ.get("HTTP_HOST"), path))
         if hot is not None and environ["REQUEST_METHOD"] == "GET":
             answer = self._hit(hot, environ, start_response)
             if answer is not None:
@@ -155,13 +157,28 @@ class IIIFProxy:
         ANSWERED.inc()
         return answers.image(environ, start_response, hot.fields, entry, True)
 
+    def _heat(self, environ: Environ, located: Located, fields: Headers) -> None:
+        """Remember an answer for `_hit`."""
+        record = located.source.record
+        if record.path and record.template:
+            return  # A template before this file's may have the image by now: it must be asked.
+        if len(self._hot) >= HOT:
+            self._hot.clear()
+        path = raw_target(environ).partition("?")[0]
+        # The host too: an application may have another image of this name on another host.
+        # Without the source's bytes: they are an open file.
+        located = dataclasses.replace(located, source=SourceImage(record))
+        self._hot[environ.get("HTTP_HOST"), path] = Hot(self.peers.base(environ), located, fields)
+
     # The three kinds of IIIF requests
 
     def _base(
         self, request: BaseRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         metrics.REQUESTS.labels("base", "303").inc()
-        return answers.see_other(self._uri(request, environ) + "/info.json", start_response)
+        return answers.see_other(
+            self._uri(request, environ) + "/info.json", environ, start_response
+        )
 
     def _info(
         self, request: InfoRequest, environ: Environ, start_response: StartResponse
@@ -213,7 +230,7 @@ class IIIFProxy:
         canonical = self._canonical(request, located, environ)
         if self.settings.canonical_redirect and not self._is(canonical, environ):
             metrics.REQUESTS.labels("image", "303").inc()
-            return answers.see_other(canonical, start_response)
+            return answers.see_other(canonical, environ, start_response)
         fields = answers.image_headers(
             located.media_type,
             located.etag,
@@ -230,6 +247,7 @@ class IIIFProxy:
             metrics.MAKING.observe(time.perf_counter() - begun)
         metrics.DERIVATIVES.labels("hit" if derivative.hit else "miss").inc()
         metrics.REQUESTS.labels("image", "200").inc()
+        self._heat(environ, located, fields)
         return answers.image(environ, start_response, fields, derivative.entry, derivative.hit)
 
     # What several of them need
@@ -244,8 +262,9 @@ class IIIFProxy:
         return f"{self._uri(request, environ)}/{tail}"
 
     def _is(self, uri: str, environ: Environ) -> bool:
-        path = raw_target(environ).partition("?")[0]
-        return uri == self.peers.base(environ) + path
+        """Whether `uri` was asked for. Browsers send `^` as %5E: that is no other spelling."""
+        asked = self.peers.base(environ) + raw_target(environ).partition("?")[0]
+        return uri.replace("^", "%5E") == asked.replace("^", "%5E").replace("%5e", "%5E")
 
     def _cache_control(self, record: Any) -> str:
         longest = self.settings.max_age

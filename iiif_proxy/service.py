@@ -2,22 +2,31 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from cachetools import LRUCache
-
+from iiif_proxy.ahead import PAUSE, Ahead
 from iiif_proxy.concurrency import Gate, SingleFlight
-from iiif_proxy.iiif.model import Features, ImageInfo, Limits, Plan
+from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import ImageRequest, resolve
+from iiif_proxy.iiif.tiles import tile_boxes, tiling
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
-from iiif_proxy.imaging.reader import Reader
+from iiif_proxy.imaging.levels import ARRIVING, WHOLE
 from iiif_proxy.imaging.render import render
+from iiif_proxy.imaging.routes import Routes
+from iiif_proxy.imaging.session import Session
+from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
 
 if TYPE_CHECKING:
-    from iiif_proxy.sources.arrival import Held, SourceImage
+    from PIL.Image import Image
+
+    from iiif_proxy.sources.arrival import SourceImage
     from iiif_proxy.sources.cache import SourceCache
 
 log = logging.getLogger(__name__)
@@ -66,7 +75,10 @@ class ImageService:
         limits: Limits,
         options: EncodeOptions,
         background: tuple[int, int, int],
-        source_max_pixels: int,
+        sessions: Sessions,
+        folder: Path | None,
+        write_ahead: bool,
+        max_pixels: int,
         patience: float,
     ) -> None:
         self.features = features
@@ -79,9 +91,12 @@ class ImageService:
         self._options = options
         self._background = background
         self._recipe = hashed(repr(options), repr(background))[:12]
-        self._max_pixels = source_max_pixels
+        self._sessions = sessions
+        self._max_pixels = max_pixels
+        self._write_ahead = write_ahead and folder is not None
+        self._working = Working()
+        self._ahead = Ahead(folder, self.busy)
         self._patience = patience
-        self._infos: LRUCache[str, ImageInfo] = LRUCache(4096)
 
     def info(self, identifier: str, environ: Environ) -> "tuple[SourceImage, ImageInfo]":
         """What the source's header says; raises what the sources raise."""
@@ -134,21 +149,72 @@ class ImageService:
         return Derivative(entry, not made)
 
     def _writer(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
-        """Make the pixels now; what is returned encodes them into a file, as often as needed."""
+        """Make the pixels now; what is returned encodes them into a file."""
         plan = located.plan
-        held = self._sources.content(located.source, environ)
-        reader = self._reader(held, located.info)
-        cost = reader.cost(plan.box, plan.width, plan.height)
-        with self._gate.enter(cost, self._patience):
-            pixels = render(reader.read(plan.box, plan.width, plan.height), plan, self._background)
+        with self._working:
+            pixels = render(self._read(located, environ), plan, self._background)
 
         def write(file: BinaryIO) -> None:
-            encode(pixels, plan.format, file, self._options)
+            with self._working:
+                encode(pixels, plan.format, file, self._options)
 
         return write
 
-    def _reader(self, held: "Held", info: ImageInfo) -> Reader:
-        return Reader(held.path, info)
+    def _read(self, located: Located, environ: Environ) -> "Image":
+        """By the cheapest of three routes: an open session, a light decode, a new session."""
+        plan, box = located.plan, located.plan.box
+        size = plan.width, plan.height
+        routes = Routes(
+            located.source.record.fingerprint,
+            located.info,
+            lambda: self._sources.content(located.source, environ),
+            self._sessions,
+            self._max_pixels,
+        )
+        if routes.session(box, *size) is not None or routes.wants_session(box):
+            image, begun = routes.tile(box, *size, self._patience)
+            if begun is not None and self._write_ahead:
+                self._ahead.submit(lambda: self._all_tiles(located, begun))
+            if image is not None:
+                return image
+        return routes.light(box, *size, self._gate, self._patience)
+
+    def _all_tiles(self, located: Located, session: Session) -> Iterator[None]:
+        """Write every canonical tile, coarse to fine and from what was asked outwards."""
+        while session.levels.state == ARRIVING:
+            time.sleep(PAUSE)
+            yield
+        if session.levels.state != WHOLE or not located.source.record.keep:
+            return
+        info, asked = located.info, located.plan.box
+        tiles = tiling(info, self.limits, self.features)
+        for factor in reversed(tiles.scale_factors):
+            near = sorted(tile_boxes(info, tiles, factor), key=lambda tile: away(tile[0], asked))
+            for box, width, height in near:
+                self._write_tile(located, session, box, width, height)
+                yield
+        session.settle()
+
+    def _write_tile(
+        self, located: Located, session: Session, box: Box, width: int, height: int
+    ) -> None:
+        plan = Plan(box, width, height, False, Decimal(0), "default", "jpg")
+        key = Key(located.key.group, located.key.version, plan.key)
+        found = self._derivatives.get(key)
+        if found is None:
+            pixels = render(
+                session.read(box, width, height, self._patience), plan, self._background
+            )
+            found = self._derivatives.put(
+                key,
+                lambda file: encode(pixels, plan.format, file, self._options),
+                located.modified,
+            )
+        found.close()
+
+    def busy(self) -> bool:
+        """Whether somebody is waiting for an image to be made by this process."""
+        return self._working.count > 0
 
     def _store(self, located: Located) -> Store:
         return self._derivatives if located.source.record.keep else self._unkept
@@ -157,6 +223,29 @@ class ImageService:
         """Forget everything of one identifier: record, source, derivatives."""
         self._sources.forget(identifier)
         self._derivatives.purge(group_of(identifier))
+
+
+class Working:
+    """How many are being made, as a context manager."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.count -= 1
+
+
+def away(box: Box, asked: Box) -> int:
+    """How far a tile is from what was asked: squared, between the centres."""
+    x = 2 * (box.x - asked.x) + box.width - asked.width
+    y = 2 * (box.y - asked.y) + box.height - asked.height
+    return x * x + y * y
 
 
 def group_of(identifier: str) -> str:

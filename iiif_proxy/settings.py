@@ -5,24 +5,36 @@ check` and the row of the README's table; a test holds them together.
 """
 
 import difflib
-import ipaddress
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+from iiif_proxy.values import (
+    Network,
+    boolean,
+    colour,
+    document,
+    folder,
+    formats,
+    networks,
+    number,
+    one_of,
+    plain,
+    prefix,
+    seconds,
+    size,
+    some,
+    some_seconds,
+    templates,
+    url,
+    words,
+)
 
 VARIABLE = "IIIF_PROXY_"
-UNITS = {
-    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
-    "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
-}  # fmt: skip
-SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(Exception):
@@ -33,126 +45,6 @@ class SettingsError(Exception):
         self.faults = faults
 
 
-def size(text: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)", text)
-    if not found or found[2].lower() not in UNITS:
-        raise ValueError("a size in bytes such as 10GiB, 500MB or 1048576")
-    return int(float(found[1]) * UNITS[found[2].lower()])
-
-
-def seconds(text: str) -> float:
-    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)", text)
-    if not found or found[2].lower() not in SECONDS:
-        raise ValueError("a time such as 30s, 5m, 1h, 7d or plain seconds")
-    return float(found[1]) * SECONDS[found[2].lower()]
-
-
-def number(low: int, high: int = 10**15) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,15}", text) or not low <= int(text) <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def boolean(text: str) -> bool:
-    word = text.lower()
-    if word in {"1", "on", "true", "yes"}:
-        return True
-    if word in {"0", "off", "false", "no", ""}:
-        return False
-    raise ValueError("on or off")
-
-
-def one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError("one of " + ", ".join(words))
-        return text
-
-    return parse
-
-
-def url(text: str) -> str | None:
-    if not text:
-        return None
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("an http or https URL") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("an http or https URL without query or fragment")
-    return text.rstrip("/")
-
-
-def templates(text: str) -> tuple[str, ...]:
-    found = tuple(text.split())
-    for template in found:
-        scheme = template.partition(":")[0]
-        if scheme not in {"http", "https", "file", "app"} or "{id}" not in template:
-            raise ValueError("templates with {id} that begin with http:, https:, file: or app:")
-        if scheme in {"http", "https"}:
-            netloc = urlsplit(template).netloc
-            if not netloc or "{" in netloc:
-                raise ValueError(f"a host, and {{id}} behind it, in {template}")
-        path = template.partition(":")[2]
-        if scheme in {"app", "file"} and not path.startswith("/"):
-            raise ValueError(f"an absolute path after {scheme}: in {template}")
-    if not found:
-        raise ValueError("at least one template with {id}")
-    return found
-
-
-def prefix(text: str) -> str:
-    clean = text.strip("/")
-    if not re.fullmatch(r"(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?", clean):
-        raise ValueError("a path such as /iiif")
-    return "/" + clean if clean else ""
-
-
-def folder(text: str) -> Path | None:
-    return Path(text).expanduser() if text else None
-
-
-def networks(text: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ipaddress.ip_network(part, strict=False) for part in text.split())
-    except ValueError:
-        raise ValueError("addresses or networks such as 127.0.0.1 10.0.0.0/8 ::1") from None
-
-
-def words(text: str) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").split())
-
-
-def colour(text: str) -> tuple[int, int, int]:
-    names = {"white": "ffffff", "black": "000000"}
-    found = re.fullmatch(r"#?([0-9a-fA-F]{6})", names.get(text.lower(), text))
-    if not found:
-        raise ValueError("white, black or a colour such as #ffffff")
-    r, g, b = bytes.fromhex(found[1])
-    return r, g, b
-
-
-def document(text: str) -> Any:
-    if not text:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ValueError("JSON") from None
-
-
-def plain(text: str) -> str | None:
-    return text or None
-
-
-def some(parse: Callable[[str], int]) -> Callable[[str], int | None]:
-    return lambda text: parse(text) if text else None
-
-
 def default_cache_dir() -> Path:
     if sys.platform == "darwin":
         base = "~/Library/Caches"
@@ -161,8 +53,15 @@ def default_cache_dir() -> Path:
     return Path(base).expanduser() / "iiif-proxy"
 
 
-def setting(parse: Callable[[str], Any], default: str, sentence: str) -> Any:
-    return field(metadata={"parse": parse, "default": default, "sentence": sentence})
+def setting(
+    parse: Callable[[str], Any],
+    default: str,
+    sentence: str,
+    unset: Callable[[], Any] | None = None,
+) -> Any:
+    """`unset` makes the value where nothing is given; `default` then only tells of it."""
+    metadata = {"parse": parse, "default": default, "sentence": sentence, "unset": unset}
+    return field(metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +78,10 @@ class Settings:
     prefix: str = setting(prefix, "/iiif", "path below which IIIF requests are recognised")
     # The caches
     cache_dir: Path | None = setting(
-        folder, "the user's cache folder", "the disk cache; empty: nothing is stored"
+        folder,
+        "the user's cache folder",
+        "the disk cache; empty: nothing is stored",
+        unset=default_cache_dir,
     )
     cache_size: int = setting(size, "10GiB", "bound of the derivative cache")
     source_cache_size: int = setting(size, "10GiB", "bound of the source cache")
@@ -196,14 +98,14 @@ class Settings:
     source_max_pixels: int = setting(
         number(1), "500000000", "largest source in pixels (tiled TIFF: no limit)"
     )
-    connect_timeout: float = setting(seconds, "5s", "time to connect to the origin")
+    connect_timeout: float = setting(some_seconds, "5s", "time to connect to the origin")
     read_timeout: float = setting(
-        seconds, "30s", "time to the first byte of the origin, and between bytes"
+        some_seconds, "30s", "time to the first byte of the origin, and between bytes"
     )
     redirect_hosts: tuple[str, ...] = setting(
-        words, "", "other hosts that the origin may redirect an image to, such as *.example.org"
+        words, "", "other hosts that the origin may redirect an image to, such as `*.example.org`"
     )
-    source_timeout: float = setting(seconds, "120s", "time for a source in total")
+    source_timeout: float = setting(some_seconds, "120s", "time for a source in total")
     # The Image API
     default_version: int = setting(
         lambda text: int(one_of("2", "3")(text)),
@@ -220,7 +122,10 @@ class Settings:
     )
     tile_size: int = setting(number(64, 8192), "512", "side of the tiles that info.json offers")
     formats: tuple[str, ...] = setting(
-        words, "all that Pillow can write", "formats that may be asked, in order"
+        formats,
+        "all that Pillow can write",
+        "formats that may be asked, in order; jpg and png among them",
+        unset=tuple,
     )
     preferred_formats: tuple[str, ...] = setting(words, "", "preferredFormats (3.0)")
     rights: str | None = setting(plain, "", "rights (3.0), and license (2.1) if that is not set")
@@ -267,7 +172,12 @@ class Settings:
         plain, "", "script URL of another OpenSeadragon for the view page"
     )
     # Resources
-    memory: int = setting(size, "2GiB", "memory for decoded pixels, all workers together")
+    memory: int = setting(
+        size, "0", "memory for decoded pixels, all processes together; 0: half of the machine's"
+    )
+    write_ahead: bool = setting(
+        boolean, "on", "write all tiles of an image in the background once one was asked for"
+    )
     queue_timeout: float = setting(seconds, "20s", "longest wait for a turn before 503")
     workers: int = setting(
         number(0, 1024), "0", "processes of `serve`; 0: one a core, two at least"
@@ -320,13 +230,9 @@ def load(environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None)
         if name in overrides:
             text = _text(overrides[name]).strip()
         given = variable(name) in environ or name in overrides
+        unset = None if given else this.metadata["unset"]
         try:
-            if not given and name == "cache_dir":
-                values[name] = default_cache_dir()
-            elif not given and name == "formats":
-                values[name] = ()
-            else:
-                values[name] = this.metadata["parse"](text)
+            values[name] = unset() if unset else this.metadata["parse"](text)
         except ValueError as fault:
             faults.append(f"{variable(name)}: {text!r} is not {fault}")
     if not faults:
@@ -352,3 +258,14 @@ def _together(values: Mapping[str, Any]) -> list[str]:
             " (the specification asks for a limit)"
         )
     return faults
+
+
+def table() -> str:
+    """The README's table, as Markdown."""
+    lines = ["| variable | default | what it is |", "|---|---|---|"]
+    for name, this in FIELDS.items():
+        default = this.metadata["default"]
+        if default and not this.metadata["unset"]:
+            default = f"`{default}`"
+        lines.append(f"| `{variable(name)}` | {default} | {this.metadata['sentence']} |")
+    return "\n".join(lines) + "\n"

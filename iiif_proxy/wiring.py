@@ -1,15 +1,18 @@
 """From settings to rooms: the parts list."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from iiif_proxy.concurrency import Gate, SingleFlight
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.urls import encode
-from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, available
+from iiif_proxy.imaging.encode import EncodeOptions, available
 from iiif_proxy.imaging.reader import probe
+from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.service import ImageService
 from iiif_proxy.settings import Settings, SettingsError
 from iiif_proxy.sources.app import AppSource
@@ -94,6 +97,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         derivatives = DiskStore(folder / "derivatives", settings.cache_size, fsync=settings.fsync)
     flights = SingleFlight(folder and folder / "locks")
     workers = workers_of(settings)
+    memory = settings.memory or half_of_memory()
     sources = SourceCache(
         sources_of(settings, app),
         probe_within(settings.source_max_pixels),
@@ -111,12 +115,15 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         sources,
         derivatives,
         flights,
-        Gate(settings.memory // BYTES_A_PIXEL // workers),
+        Gate(memory // 2 // BYTES_A_PIXEL // workers),
         features=features_of(settings),
         limits=Limits(settings.max_width, settings.max_height, settings.max_area),
         options=options_of(settings),
         background=settings.background,
-        source_max_pixels=settings.source_max_pixels,
+        sessions=Sessions(folder and folder / "sessions", memory // 2),
+        folder=folder,
+        write_ahead=settings.write_ahead,
+        max_pixels=settings.source_max_pixels,
         patience=settings.queue_timeout,
     )
 
@@ -124,6 +131,15 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
 def workers_of(settings: Settings) -> int:
     """How many processes share the machine's memory."""
     return settings.workers or max(LEAST_WORKERS, os.cpu_count() or 1)
+
+
+def half_of_memory() -> int:
+    """Of the machine's, or of what its control group allows."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text()))
+    return min(limits) // 2
 
 
 def probe_within(max_pixels: int) -> Callable[[str, bool], dict[str, Any] | None]:
@@ -138,14 +154,20 @@ def probe_within(max_pixels: int) -> Callable[[str, bool], dict[str, Any] | None
 
 def features_of(settings: Settings) -> Features:
     here = available()
-    unknown = [name for name in settings.formats if name not in FORMATS]
-    missing = [name for name in settings.formats if name in FORMATS and name not in here]
-    if unknown or missing:
-        raise SettingsError(
-            [f"IIIF_PROXY_FORMATS: {name} cannot be written here" for name in unknown + missing]
-        )
+    formats = settings.formats or here
+    faults = [
+        f"IIIF_PROXY_FORMATS: {name} cannot be written here, only {', '.join(here)}"
+        for name in formats
+        if name not in here
+    ] + [
+        f"IIIF_PROXY_PREFERRED_FORMATS: {name} is not among the formats {', '.join(formats)}"
+        for name in settings.preferred_formats
+        if name not in formats
+    ]
+    if faults:
+        raise SettingsError(faults)
     return Features(
-        formats=settings.formats or here,
+        formats=formats,
         upscaling=settings.upscaling,
         rotation_arbitrary=settings.rotation_arbitrary,
         tile_size=settings.tile_size,

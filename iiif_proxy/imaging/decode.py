@@ -1,4 +1,4 @@
-"""Decoding into shared memory: rows become visible while the rest is still being decoded or sent."""
+"""Decoding into shared memory: rows show while the rest is still being decoded or sent."""
 
 import itertools
 import threading
@@ -18,9 +18,12 @@ STEP = 1 << 20
 ROWS_TOGETHER = 32
 
 
-def fill(levels: Levels, opened: Image.Image, feed: Feed) -> None:
+def fill(
+    levels: Levels, opened: Image.Image, feed: Feed, convert: Callable[[Image.Image], Image.Image]
+) -> None:
     """Decode an opened image (header read, pixels not) into `levels`, all factors.
 
+    `convert` loads it and gives the mode of the levels, where rows cannot be shown as they come.
     Marks the levels WHOLE, or FAILED when the data do not hold what the header says; then raises
     OriginFailed.
     """
@@ -30,7 +33,7 @@ def fill(levels: Levels, opened: Image.Image, feed: Feed) -> None:
         if progressive(opened, levels):
             _decode_rows(levels, opened, feed)
         else:
-            levels.image(1).im.paste(_converted(opened, levels.shape.mode).im, (0, 0, *opened.size))
+            levels.image(1).im.paste(convert(opened).im, (0, 0, *opened.size))
         levels.advance(1, levels.shape.height)
         shrinker.join()
         levels.state = WHOLE
@@ -53,15 +56,6 @@ def progressive(opened: Image.Image, levels: Levels) -> bool:
         and len(tile) == 1
         and tile[0][0] == "jpeg"
     )
-
-
-def _converted(opened: Image.Image, mode: str) -> Image.Image:
-    opened.load()
-    if opened.mode == mode:
-        return opened
-    if mode == "RGBX" and opened.mode == "RGB":
-        return opened.convert("RGBX")
-    return opened.convert(mode)
 
 
 def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed) -> None:
@@ -102,7 +96,7 @@ def _ready(levels: Levels, known: int) -> int:
     low, high = known, levels.shape.height
     while low < high:
         middle = (low + high) // 2
-        if levels.mark(1, middle):
+        if levels.mark(middle):
             low = middle + 1
         else:
             high = middle

@@ -4,25 +4,30 @@ import mmap
 import os
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image
 
 from iiif_proxy.errors import Busy, OriginFailed
 
-# States of a set of levels.
-ARRIVING, WHOLE, FAILED, CLOSED = range(4)
+# States of a set of levels: SETTLED has given its fine levels back.
+ARRIVING, WHOLE, SETTLED, FAILED, CLOSED = range(5)
 HEADER = 4096
 POLL = 0.002
-SLOTS = 32
+ALIVE_EVERY = 0.1
+
+
+class LevelsLost(Exception):
+    """Never seen outside: the process that was decoding is gone, or the level was given back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """How the pixels lie: `mode` is RGBX, RGBA or L as Pillow stores them; factors ascend from 1.
 
-    Factor 2 is left out: a tile of it is made from factor 1 as fast as it is asked for (1.6 ms),
-    and without it a session costs 4.3 bytes a pixel instead of 5.3.
+    Factor 2 is left out: a tile of it is made from factor 1 as it is asked for (1.6 ms more), and
+    without it a session costs 4.3 bytes a pixel instead of 5.3.
     """
 
     width: int
@@ -71,11 +76,16 @@ class Levels:
         self._images: dict[int, Image.Image] = {}
         for factor in shape.factors:
             if factor in descriptors:
-                size = shape.size(factor)
                 mapped = mmap.mmap(descriptors[factor], shape.bytes(factor))
                 self._maps[factor] = mapped
                 self._images[factor] = Image.frombuffer(
-                    shape.mode, size, mapped, "raw", shape.mode, 0, 1
+                    shape.mode,
+                    shape.size(factor),
+                    mapped,  # type: ignore[arg-type]  # a buffer: typeshed asks for more
+                    "raw",
+                    shape.mode,
+                    0,
+                    1,
                 )
 
     @classmethod
@@ -103,15 +113,18 @@ class Levels:
         return dict(self._descriptors)
 
     def image(self, factor: int) -> Image.Image:
-        return self._images[factor]
+        """Raises LevelsLost for a level that was given back."""
+        found = self._images.get(factor)
+        if found is None:
+            raise LevelsLost
+        return found
 
     def has(self, factor: int) -> bool:
         return factor in self._images
 
-    def mark(self, factor: int, y: int) -> int:
-        """The fourth byte of a row's last pixel: not 0 once a decoder has written the row."""
-        width = self.shape.size(factor)[0]
-        return self._maps[factor][((y + 1) * width - 1) * 4 + 3]
+    def mark(self, y: int) -> int:
+        """The fourth byte of a row's last pixel, finest level: 0 until a decoder wrote the row."""
+        return self._maps[1][((y + 1) * self.shape.width - 1) * 4 + 3]
 
     @property
     def state(self) -> int:
@@ -123,22 +136,27 @@ class Levels:
 
     def rows(self, factor: int) -> int:
         """How many rows of a level are there."""
-        return int(struct.unpack_from("<q", self._header, self._slot(factor))[0])
+        return int(struct.unpack_from("<q", self._header, 8 * (1 + factor.bit_length()))[0])
 
     def advance(self, factor: int, rows: int) -> None:
-        struct.pack_into("<q", self._header, self._slot(factor), rows)
+        struct.pack_into("<q", self._header, 8 * (1 + factor.bit_length()), rows)
 
-    def _slot(self, factor: int) -> int:
-        return 8 * (1 + factor.bit_length())
+    def wait(self, factor: int, rows: int, timeout: float, owned: Callable[[], bool]) -> None:
+        """Until so many rows of a level are there.
 
-    def wait(self, factor: int, rows: int, timeout: float) -> None:
-        """Until so many rows of a level are there. Raises OriginFailed and Busy."""
+        Raises OriginFailed, Busy after `timeout` seconds, and LevelsLost when nobody works on it.
+        """
         end = time.monotonic() + timeout
+        check = time.monotonic() + ALIVE_EVERY
         while self.rows(factor) < rows:
+            now = time.monotonic()
             if self.state == FAILED:
                 raise OriginFailed("What the origin sent is no image that can be decoded.")
-            if self.state == CLOSED or time.monotonic() > end:
+            if self.state == CLOSED or (now > check and not owned()):
+                raise LevelsLost
+            if now > end:
                 raise Busy("The image is not decoded yet.", headers={"Retry-After": "1"})
+            check = now + ALIVE_EVERY if now > check else check
             time.sleep(POLL)
 
     def drop(self, factor: int) -> None:
@@ -148,9 +166,6 @@ class Levels:
         number = self._descriptors.pop(factor, None)
         if number is not None:
             os.close(number)
-
-    def held_bytes(self) -> int:
-        return sum(self.shape.bytes(factor) for factor in self._images)
 
     def __del__(self) -> None:
         for number in self._descriptors.values():

@@ -1,42 +1,131 @@
-"""Pixel modes: whatever was stored becomes one that can be scaled and shown."""
+"""Whatever Pillow decodes to becomes a mode that can be scaled: L, LA, RGB, RGBA, CMYK or LAB."""
 
-from PIL import Image
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
 
-KEPT = {"L", "LA", "RGB", "RGBA", "CMYK", "LAB"}
+from PIL import Image, ImageChops
+
+from iiif_proxy.imaging.pixels import Convert
+
+SCALABLE = frozenset({"L", "LA", "RGB", "RGBA", "CMYK", "LAB"})
+GRAY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+_PLAIN = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
+# Samples below 8 bits are spread over the whole range, their transparent colour is not.
+_SPREAD = {"L;2": 85, "L;4": 17}
+
+_BITS, _PHOTOMETRIC, _SMALLEST, _LARGEST = 258, 262, 340, 341
+_WHITE_IS_ZERO = 0
+# black, white
+Range = tuple[float, float]
 
 
-def normal(image: Image.Image) -> Image.Image:
-    """Load, and convert to L, LA, RGB, RGBA, CMYK or LAB; deeper samples are scaled, not clipped.
+def working(image: Image.Image) -> Convert:
+    """How pieces of this image are converted. Call it with the header read and nothing decoded.
 
-    16-bit gray: divided by 257. 32-bit integer and float: the image's own minimum to maximum.
-    Palettes become RGB, or RGBA where an entry is transparent. A colour that counts as
-    transparent becomes alpha.
+    Sixteen bits are scaled to eight, not clipped. 32-bit integers and floats are scaled between
+    the TIFF tags SMinSampleValue and SMaxSampleValue, or else between the smallest and the
+    largest value of the whole image: the same for any region. Palettes and transparent colours
+    become RGB(A) and LA. CMYK and LAB stay, for `color.to_srgb`.
     """
-    image.load()
-    transparent = "transparency" in image.info
     mode = image.mode
-    if mode.startswith("I;16"):
-        return _scaled(image, 0, 65535)
-    if mode in {"I", "F"}:
-        low, high = image.getextrema()
-        if mode == "I" and image.format == "PNG":
-            low, high = 0, 65535
-        return _scaled(image, float(low), float(high))  # type: ignore[arg-type]
-    if mode in {"P", "PA"}:
-        return image.convert("RGBA" if transparent or mode == "PA" else "RGB")
-    if transparent and mode in {"1", "L"}:
-        return image.convert("LA")
-    if transparent and mode == "RGB":
-        return image.convert("RGBA")
-    if mode == "1":
-        return image.convert("L")
-    if mode in {"La", "RGBa"}:
-        return image.convert({"La": "LA", "RGBa": "RGBA"}[mode])
-    return image if mode in KEPT else image.convert("RGB")
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        return _deep(image)
+    if mode in ("P", "PA"):
+        return _to("RGBA" if image.has_transparency_data else "RGB")
+    if mode in ("1", "L", "RGB") and "transparency" in image.info:
+        return _keyed(image)
+    return _to(mode if mode in SCALABLE else _PLAIN.get(mode, "RGB"))
 
 
-def _scaled(image: Image.Image, low: float, high: float) -> Image.Image:
-    span = (high - low) or 1.0
-    wide = image if image.mode in {"I", "F"} else image.convert("I")
-    scale = 255.0 / span
-    return wide.convert("F").point(lambda v: v * scale + (0.5 - low * scale)).convert("L")
+def _to(mode: str) -> Convert:
+    return lambda piece: piece if piece.mode == mode else piece.convert(mode)
+
+
+def _keyed(image: Image.Image) -> Convert:
+    """A colour of a PNG or GIF that stands for transparent."""
+    key = image.info["transparency"]
+    raw = _raw_mode(image)
+    if isinstance(key, int) and raw in _SPREAD:
+        key = key * _SPREAD[raw] & 255
+    if isinstance(key, tuple) and "16" in raw:
+        key = tuple(part >> 8 for part in key)
+    target = "RGBA" if image.mode == "RGB" else "LA"
+
+    def convert(piece: Image.Image) -> Image.Image:
+        piece.info["transparency"] = key
+        return piece.convert(target)
+
+    return convert
+
+
+def _deep(image: Image.Image) -> Convert:
+    key = image.info.get("transparency")
+    span = _range_of(image)
+
+    def convert(piece: Image.Image) -> Image.Image:
+        black, white = span()
+        scale = 255 / (white - black) if white != black else 0.0
+        offset = 0.5 - black * scale
+        numbers = piece if piece.mode == "F" else piece.convert("I")
+        gray = _clipped(numbers.point(lambda value: value * scale + offset))
+        if isinstance(key, int) and piece.mode.startswith("I;16"):
+            table = [255] * 65536
+            table[key & 65535] = 0
+            gray.putalpha(numbers.point(table, "L"))
+        return gray
+
+    return convert
+
+
+def _clipped(image: Image.Image) -> Image.Image:
+    gray = image.convert("L")
+    gray.info = {}
+    return gray
+
+
+def _range_of(image: Image.Image) -> Callable[[], Range]:
+    """Black and white of an image deeper than 8 bits; asked only when it is decoded."""
+    tags: Any = getattr(image, "tag_v2", {})
+    inverted = bool(tags) and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    if image.mode.startswith("I;16"):
+        bits = tags.get(_BITS, (16,))[0]
+        return lambda: _ordered((0, (1 << bits) - 1), inverted)
+    if image.mode == "I" and not tags:  # PNM: Pillow scales to 16 bits
+        return lambda: (0, 65535)
+    declared = _number(tags.get(_SMALLEST)), _number(tags.get(_LARGEST))
+    if declared[0] is not None and declared[1] is not None and declared[0] < declared[1]:
+        low, high = declared
+        return lambda: _ordered((low, high), inverted)
+
+    @functools.cache
+    def measured() -> Range:
+        found: Any = image.getextrema()
+        if not all(math.isfinite(value) for value in found):
+            found = (0, 1)
+        return _ordered(found, inverted)
+
+    return measured
+
+
+def _ordered(span: Range, inverted: bool) -> Range:
+    return (span[1], span[0]) if inverted else span
+
+
+def _number(value: Any) -> float | None:
+    """A tag's value, of the first sample."""
+    if isinstance(value, tuple) and value:
+        value = value[0]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the file holds the samples, as Pillow's decoder is told."""
+    tiles: Any = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)

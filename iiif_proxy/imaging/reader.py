@@ -1,200 +1,249 @@
-"""The only door to pixels: a header read, and a region of the upright image at a size."""
+"""Source files: what their header says, and any region of them, decoded no finer than needed."""
 
-import logging
-import struct
-from typing import Any, BinaryIO
+import os
+from typing import IO, Any, BinaryIO, Literal, cast, overload
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, ImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from iiif_proxy.errors import OriginFailed
 from iiif_proxy.iiif.model import Box, ImageInfo
+from iiif_proxy.imaging import jpeg2000, webp
 from iiif_proxy.imaging.color import to_srgb
-from iiif_proxy.imaging.modes import normal
-from iiif_proxy.imaging.resample import resample
+from iiif_proxy.imaging.formats import (
+    HEAD,
+    MAX_PIXELS,
+    decoding,
+    limit,
+    open_image,
+    readable,
+    sniff,
+)
+from iiif_proxy.imaging.modes import GRAY, working
+from iiif_proxy.imaging.orientation import (
+    as_stored,
+    orientation_in,
+    orientation_of,
+    upright,
+    upright_size,
+)
+from iiif_proxy.imaging.pixels import bare, cut, padded
+from iiif_proxy.imaging.resample import Edges, on_grid, resample
 
-log = logging.getLogger(__name__)
-# What may be opened: nothing that starts a program or follows a reference.
-ALLOWED = (
-    "JPEG", "MPO", "PNG", "TIFF", "GIF", "WEBP", "JPEG2000", "AVIF", "BMP", "PPM",
-)  # fmt: skip
-NAMES = {"MPO": "jpeg", "JPEG2000": "jp2"}
-NO_IMAGE = "What the origin sent is no image that can be decoded."
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-FAULTS = (OSError, ValueError, SyntaxError, struct.error, EOFError, KeyError, IndexError,
-          TypeError, OverflowError, AttributeError, RuntimeError, MemoryError)  # fmt: skip
+Path = str | os.PathLike[str]
+# Reductions that libjpeg decodes at.
+_DCT_SCALES = (8, 4, 2)
 
 
-def probe(file: str | BinaryIO, *, max_pixels: int, whole: bool = True) -> ImageInfo | None:
-    """Read the header only. With `whole` False the file may still be growing: None is "not yet".
+@overload
+def probe(file: Path | BinaryIO, *, max_pixels: int = ..., whole: Literal[True] = ...) -> ImageInfo:
+    ...
 
-    Raises OriginFailed for what is no image, or too large a one.
+
+@overload
+def probe(file: Path | BinaryIO, *, max_pixels: int = ..., whole: bool) -> ImageInfo | None: ...
+
+
+def probe(
+    file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS, whole: bool = True
+) -> ImageInfo | None:
+    """What the header says, upright; nothing is decoded. OriginFailed if it is no good.
+
+    `whole=False` is for a file that is still arriving: None then means that more of it is needed.
+    JPEG, PNG, GIF, JPEG 2000, BMP and PNM are known from their first bytes, WebP too unless it
+    has EXIF (which stands at its end); TIFF and AVIF only when they are whole.
     """
+    if isinstance(file, str | os.PathLike):
+        with _opened(file) as opened:
+            return _probe(opened, max_pixels, whole)
+    return _probe(file, max_pixels, whole)
+
+
+def _probe(file: IO[bytes], max_pixels: int, whole: bool) -> ImageInfo | None:
+    file.seek(0)
+    head = file.read(HEAD)
+    if not whole and len(head) < HEAD and sniff(head) is None:
+        return None
+    name = readable(head)
+    if not whole and name in ("tif", "avif"):
+        return None
+    if name == "webp":
+        return _probe_webp(file, max_pixels, whole)
+    watched = _Watched(file)
     try:
-        with opened(file) as image:
-            if image.width * image.height > max_pixels:
-                raise OriginFailed("The source image has more pixels than is allowed here.")
-            return info_of(image)
+        image = open_image(cast("IO[bytes]", watched), max_pixels)
     except OriginFailed:
+        if watched.ended and not whole:
+            return None
         raise
-    except UnidentifiedImageError as cause:
-        if not whole and _may_become(file):
-            return None
-        raise OriginFailed(NO_IMAGE, str(cause)) from cause
-    except FAULTS as cause:
-        if not whole:
-            return None
-        raise OriginFailed(NO_IMAGE, repr(cause)) from cause
-
-
-def opened(file: str | BinaryIO) -> Image.Image:
-    """Open an image of the allowed kinds, by its first bytes.
-
-    Not by `Image.open`: that judges the size by a global which the wrapped application may have
-    set for itself. Ours is an argument (`probe`).
-    """
-    if isinstance(file, str):
-        with open(file, "rb") as start:
-            first = start.read(16)
-    else:
-        first = file.read(16)
-        file.seek(0)
-    Image.preinit()
-    Image.init()
-    for name in ALLOWED:
-        factory, accept = Image.OPEN[name]
-        if accept is None or accept(first) is True:
-            try:
-                return factory(file, "")
-            except FAULTS as cause:
-                raise UnidentifiedImageError(f"{name}: {cause!r}") from cause
-    raise UnidentifiedImageError("unknown first bytes")
-
-
-def _may_become(file: str | BinaryIO) -> bool:
-    """Whether the first bytes are those of a kind that may be read: the rest may still come."""
-    if isinstance(file, str):
-        with open(file, "rb") as start:
-            first = start.read(16)
-    else:
-        file.seek(0)
-        first = file.read(16)
-    return any((accept := Image.OPEN[name][1]) and accept(first) is True for name in ALLOWED)
-
-
-def info_of(image: Image.Image) -> ImageInfo:
-    """What an opened image says of itself, upright."""
-    width, height = image.size
-    if orientation_of(image) > 4:
-        width, height = height, width
-    name = image.format or ""
+    if watched.ended and not whole:
+        return None
+    width, height = upright_size(image.size, orientation_of(image))
     return ImageInfo(
         width=width,
         height=height,
-        format=NAMES.get(name, name.lower()),
-        gray=image.mode in {"1", "L", "LA", "La", "I", "F"} or image.mode.startswith("I;16"),
+        format=name,
+        gray=image.mode in GRAY,
         bilevel=image.mode == "1",
-        alpha=image.mode in {"LA", "La", "RGBA", "RGBa", "PA"} or "transparency" in image.info,
+        alpha=image.has_transparency_data,
     )
 
 
-def orientation_of(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 for what says nothing or nonsense. AVIF comes upright."""
-    if image.format == "AVIF":
-        return 1
+def _probe_webp(file: IO[bytes], max_pixels: int, whole: bool) -> ImageInfo | None:
+    file.seek(0)
     try:
-        value: Any = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except FAULTS:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        with decoding():
+            header = webp.read_header(file)
+    except OriginFailed as refused:
+        if not whole and isinstance(refused.__cause__, EOFError):
+            return None
+        raise
+    limit(header.width, header.height, max_pixels)
+    if not header.complete and not whole:
+        return None
+    size = upright_size((header.width, header.height), orientation_in(header.exif))
+    return ImageInfo(*size, format="webp", alpha=header.alpha)
 
 
 class Reader:
-    """One source file. `read` may be called by several threads; each opens the file for itself."""
+    """A source file. Every `read` opens it anew: safe to share among threads."""
 
-    def __init__(self, path: str | BinaryIO, info: ImageInfo) -> None:
-        self._path = path
+    def __init__(self, path: Path, info: ImageInfo, *, max_pixels: int = MAX_PIXELS) -> None:
+        """`info` is what `probe` said of the file (or of its first bytes)."""
         self.info = info
+        self._path = path
+        self._max_pixels = max_pixels
 
     def read(self, box: Box, width: int, height: int) -> Image.Image:
-        """That region of the upright image at exactly width x height, in sRGB or gray.
+        """A region of the upright image at exactly `width` x `height`, in sRGB: L, LA, RGB or RGBA.
 
-        Decoded no finer than needed. Raises OriginFailed.
+        JPEG and JPEG 2000 are decoded at the coarsest scale that still has the pixels asked for,
+        then Lanczos. Colours are converted last, on the fewest pixels; gray stays gray.
+        OriginFailed for what cannot be decoded, is too large or is not what `info` says.
         """
-        try:
-            with opened(self._path) as image:
-                orientation = orientation_of(image)
-                stored = Stored(orientation, *image.size)
-                region, size = stored.box(box), stored.size(width, height)
-                reduced(image, region, size)
-                edges = (
-                    region.x * image.width / stored.width,
-                    region.y * image.height / stored.height,
-                    (region.x + region.width) * image.width / stored.width,
-                    (region.y + region.height) * image.height / stored.height,
-                )
-                profile = image.info.get("icc_profile")
-                pixels = normal(image)
-                return finished(resample(pixels, edges, *size), profile, orientation)
-        except OriginFailed:
-            raise
-        except FAULTS as cause:
-            raise OriginFailed(NO_IMAGE, repr(cause)) from cause
+        limit(self.info.width, self.info.height, self._max_pixels)
+        with _opened(self._path) as file:
+            image = open_image(file, self._max_pixels)
+            orientation = orientation_of(image)
+            if upright_size(image.size, orientation) != (self.info.width, self.info.height):
+                raise OriginFailed("The source image changed while it was read.")
+            region, width, height = as_stored(box, width, height, orientation, image.size)
+            convert = working(image)
+            profile = image.info.get("icc_profile")
+            if isinstance(image, Jpeg2KImageFile):
+                facts = jpeg2000.read_facts(file)
+                profile = facts.icc_profile
+                wanted = _halvings(region, width, height, facts.halvings)
+                image, edges = _decode_jpeg2000(image, file, region, wanted)
+            else:
+                scale = 1
+                if isinstance(image, JpegImageFile):
+                    scale = _dct_scale(region, width, height)
+                    image.draft(None, (image.width // scale, image.height // scale))
+                with decoding():
+                    image.load()
+                edges = _edges(region, scale, image)
+                if on_grid(region, width, height, scale):
+                    left, top = int(edges[0]), int(edges[1])
+                    edges = (left, top, left + width, top + height)
+            pixels = resample(image, edges, width, height, convert)
+        return bare(to_srgb(bare(upright(pixels, orientation)), profile))
 
     def cost(self, box: Box, width: int, height: int) -> int:
-        """How many pixels `read` would decode."""
-        shrink = 1
-        if self.info.format in {"jpeg", "jp2"}:
-            most = 8 if self.info.format == "jpeg" else 64
-            ratio = min(box.width // width, box.height // height)
-            while shrink < most and shrink * 2 <= ratio:
-                shrink *= 2
-        return self.info.width * self.info.height // shrink**2 + width * height
+        """How many pixels `read` decodes for this, to reckon with before: it may open the file."""
+        power = 1
+        if self.info.format == "jpg":
+            power = _dct_scale(box, width, height)
+        elif self.info.format == "jp2":
+            with _opened(self._path) as file:
+                most = jpeg2000.read_facts(file).halvings
+            power = 1 << _halvings(box, width, height, most)
+        return -(-self.info.width // power) * -(-self.info.height // power)
 
 
-def finished(pixels: Image.Image, profile: bytes | None, orientation: int) -> Image.Image:
-    """Stored pixels as the outside sees them: in sRGB or gray, upright."""
-    pixels = to_srgb(pixels, profile)
-    turn = TURNS.get(orientation)
-    return pixels if turn is None else pixels.transpose(turn)
+def _dct_scale(box: Box, width: int, height: int) -> int:
+    for scale in _DCT_SCALES:
+        if on_grid(box, width, height, scale) or _covers(box, width, height, scale):
+            return scale
+    return 1
 
 
-def reduced(image: Image.Image, region: Box, size: tuple[int, int]) -> None:
-    """Tell the decoder how small the answer is: JPEG by DCT scaling, JPEG 2000 by resolutions.
+def _halvings(box: Box, width: int, height: int, most: int) -> int:
+    while most and not _covers(box, width, height, 1 << most):
+        most -= 1
+    return most
 
-    To the first scale that still has a pixel for each of the answer's: PSNR against a full decode
-    and Lanczos is above 50 dB (tests), far below the loss of encoding the answer.
+
+def _covers(box: Box, width: int, height: int, factor: int) -> bool:
+    """Whether a box reduced by `factor` still has the pixels asked for."""
+    return factor * width <= box.width and factor * height <= box.height
+
+
+def _edges(box: Box, scale: int, image: Image.Image) -> Edges:
+    """The box in an image whose pixels average `scale` x `scale` (the last ones maybe fewer)."""
+    return (
+        box.x / scale,
+        box.y / scale,
+        min((box.x + box.width) / scale, image.width),
+        min((box.y + box.height) / scale, image.height),
+    )
+
+
+def _decode_jpeg2000(
+    image: ImageFile.ImageFile, file: IO[bytes], box: Box, halvings: int
+) -> tuple[Image.Image, Edges]:
+    """Decode, reduced if possible, and say where the box lies in what came out.
+
+    A reduced pixel is not the mean of its square: the wavelet's low pass is centred on the
+    square's first pixel. So everything lies up to half a reduced pixel further to the right and
+    down, and the last half pixel of the image is not there: the rim is repeated.
     """
-    ratio = min(region.width / size[0], region.height / size[1])
-    if image.format in {"JPEG", "MPO"} and ratio >= 2:
-        image.draft(None, (int(image.width / ratio), int(image.height / ratio)))  # type: ignore[arg-type]
-    elif image.format == "JPEG2000" and ratio >= 2:
-        image.reduce = int(ratio).bit_length() - 1  # type: ignore[assignment,method-assign]
+    if halvings:
+        loaded = _reduced(image, halvings)
+        if loaded is not None:
+            factor = 1 << halvings
+            shift = 0.5 - 0.5 / factor
+            corners = (box.x, box.y, box.x + box.width, box.y + box.height)
+            x0, y0, x1, y1 = (corner / factor + shift for corner in corners)
+            return padded(loaded, 0, 0, 1, 1), (x0, y0, x1, y1)
+        image = open_image(file, image.width * image.height)
+    with decoding():
+        image.load()
+    return image, _edges(box, 1, image)
 
 
-class Stored:
-    """The geometry between upright and stored pixels for one EXIF orientation."""
+def _reduced(image: Any, halvings: int) -> Image.Image | None:
+    """None where the codec refuses, as it does when a tile of the file would vanish."""
+    image.reduce = halvings
+    try:
+        image.load()
+    except Exception:
+        return None
+    return cut(image, 0, 0, *image.size)
 
-    def __init__(self, orientation: int, width: int, height: int) -> None:
-        self.orientation, self.width, self.height = orientation, width, height
 
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        return (height, width) if self.orientation > 4 else (width, height)
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as cause:
+        raise OriginFailed("The source image cannot be read.", str(cause)) from cause
 
-    def box(self, box: Box) -> Box:
-        x, y, w, h = box.x, box.y, box.width, box.height
-        if self.orientation > 4:
-            x, y, w, h = y, x, h, w
-        # After the swap every turn is a mirror of x, of y, of both or of none.
-        if self.orientation in (2, 3, 7, 8):
-            x = self.width - x - w
-        if self.orientation in (3, 4, 6, 7):
-            y = self.height - y - h
-        return Box(x, y, w, h)
+
+class _Watched:
+    """A file that remembers whether somebody wanted more of it than there was."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.ended = False
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self.ended |= size < 0 or len(data) < size
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()

@@ -1,53 +1,128 @@
-"""Scaling: one filter, exact boxes, two threads for large answers."""
+"""Lanczos, exact to fractions of a pixel, in two threads where it pays."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
-# Below this many pixels of output a second thread costs more than it gains.
-BANDED = 1_000_000
-_pool = ThreadPoolExecutor(2, thread_name_prefix="resample")
+from iiif_proxy.iiif.model import Box
+from iiif_proxy.imaging.pixels import Convert, cut
 
+# left, top, right, bottom in pixels of an image; fractions are meant.
 Edges = tuple[float, float, float, float]
 
+LANCZOS = Image.Resampling.LANCZOS
+SUPPORT = 3
+# Whole pixels are averaged first as long as Lanczos is left with at least this shrinking: 24 MP to
+# 400 px differs by 52 dB from Lanczos alone, far below the loss of the JPEG that it becomes.
+GAP = 3.0
+# Pixels of input or output from which a second thread is worth its start (0.1 ms against 15 ms).
+PARALLEL = 1 << 20
 
-def resample(image: Image.Image, edges: Edges, width: int, height: int) -> Image.Image:
-    """The part of `image` within `edges` (left, top, right, bottom; fractions of pixels count) at
-    exactly width x height, by Lanczos; alpha is premultiplied meanwhile.
+_PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
+_STRAIGHT = {"La": "LA", "RGBa": "RGBA"}
 
-    Two bands in two threads are bit-identical to one (tests) and take 0.55 of the time.
+
+def on_grid(box: Box, width: int, height: int, factor: int) -> bool:
+    """Whether a box at this size is whole pixels of the image reduced by `factor`.
+
+    The last column or row may be a rest (sizes are rounded up), as in tiles at the edges.
     """
-    if image.size == (width, height) and edges == (0, 0, width, height):
-        return image
-    mode = {"LA": "La", "RGBA": "RGBa"}.get(image.mode)
-    if mode is not None:
-        left, top, right, bottom = edges
-        margin = 2 + 3 * max(1, int((right - left) / width), int((bottom - top) / height))
-        outer = (
-            max(0, int(left) - margin),
-            max(0, int(top) - margin),
-            min(image.width, int(right) + 1 + margin),
-            min(image.height, int(bottom) + 1 + margin),
-        )
-        part = image.crop(outer).convert(mode)
-        moved = (left - outer[0], top - outer[1], right - outer[0], bottom - outer[1])
-        return _banded(part, moved, width, height).convert(image.mode)
-    return _banded(image, edges, width, height)
-
-
-def _banded(image: Image.Image, edges: Edges, width: int, height: int) -> Image.Image:
-    if width * height < BANDED or height < 2:
-        return image.resize((width, height), Image.Resampling.LANCZOS, edges)
-    left, top, right, bottom = edges
-    half = height // 2
-    middle = top + (bottom - top) * half / height
-    lower = _pool.submit(
-        image.resize,
-        (width, height - half),
-        Image.Resampling.LANCZOS,
-        (left, middle, right, bottom),
+    return (
+        box.x % factor == 0
+        and box.y % factor == 0
+        and width == -(-box.width // factor)
+        and height == -(-box.height // factor)
     )
-    whole = Image.new(image.mode, (width, height))
-    whole.paste(image.resize((width, half), Image.Resampling.LANCZOS, (left, top, right, middle)))
-    whole.paste(lower.result(), (0, half))
-    return whole
+
+
+def resample(
+    image: Image.Image, edges: Edges, width: int, height: int, convert: Convert | None = None
+) -> Image.Image:
+    """The pixels between `edges` at `width` x `height`.
+
+    `convert` makes pieces of `image` into a mode that can be scaled (`modes.working`); without it
+    the mode stays as it is: L, LA, RGB, RGBX, RGBA, CMYK or LAB. Pixels beyond the edges count at
+    the rim as they would if the whole image were scaled, so that tiles join without a seam.
+    Alpha is premultiplied: what is transparent lends no colour to its neighbours.
+    """
+    x0, y0, x1, y1 = edges
+    if (x1 - x0, y1 - y0) == (width, height) and all(edge == int(edge) for edge in edges):
+        return _ready(cut(image, int(x0), int(y0), int(x1), int(y1)), convert)
+    across = _Axis(x0, x1, width, image.width)
+    down = _Axis(y0, y1, height, image.height)
+
+    def piece(top: int, bottom: int) -> Image.Image:
+        found = _ready(cut(image, across.start, top, across.stop, bottom), convert)
+        found = found.convert(_PREMULTIPLIED.get(found.mode, found.mode))
+        if across.factor > 1 or down.factor > 1:
+            found = found.reduce((across.factor, down.factor))
+        return found
+
+    pixels = max(width * height, (across.stop - across.start) * (down.stop - down.start))
+    middle = down.middle()
+    if pixels < PARALLEL or width < 2 or not down.start < middle < down.stop:
+        found = piece(down.start, down.stop)
+        scaled = found.resize((width, height), LANCZOS, _box(found, across, down))
+        return scaled.convert(_STRAIGHT.get(scaled.mode, scaled.mode))
+
+    # Rows of the source in halves, then columns of the answer: each thread does what one pass of
+    # Pillow does to its half, so the answer is the same to the bit, however edges fall.
+    def horizontal(top: int, bottom: int) -> Image.Image:
+        found = piece(top, bottom)
+        box = (across.first, 0, min(across.last, found.width), found.height)
+        return found.resize((width, found.height), LANCZOS, box)
+
+    def vertical(left: int, right: int) -> Image.Image:
+        part = cut(rows, left, 0, right, rows.height)
+        box = (0, down.first, part.width, min(down.last, part.height))
+        scaled = part.resize((part.width, height), LANCZOS, box)
+        return scaled.convert(_STRAIGHT.get(scaled.mode, scaled.mode))
+
+    with ThreadPoolExecutor(1, "resample") as beside:
+        lower = beside.submit(horizontal, middle, down.stop)
+        upper = horizontal(down.start, middle)
+        rows = Image.new(upper.mode, (width, upper.height + lower.result().height))
+        rows.paste(upper, (0, 0))
+        rows.paste(lower.result(), (0, upper.height))
+        del upper, lower
+        right = beside.submit(vertical, width // 2, width)
+        left = vertical(0, width // 2)
+        scaled = Image.new(left.mode, (width, height))
+        scaled.paste(left, (0, 0))
+        scaled.paste(right.result(), (width // 2, 0))
+    return scaled
+
+
+class _Axis:
+    """One direction: which whole source pixels are needed, by how much they are averaged first.
+
+    `start` and `stop` are source pixels; `first` and `last` the edges among the averaged ones.
+    The averaging lies on a grid of the whole image: neighbouring regions average the same pixels.
+    """
+
+    def __init__(self, begin: float, end: float, size: int, limit: int) -> None:
+        scale = (end - begin) / size
+        self.factor = max(1, int(scale / GAP))
+        margin = math.ceil(SUPPORT * max(scale, 1.0)) + 1
+        self.start = max(0, int(begin - margin)) // self.factor * self.factor
+        self.stop = min(limit, -(-math.ceil(end + margin) // self.factor) * self.factor)
+        self.first = (begin - self.start) / self.factor
+        self.last = (end - self.start) / self.factor
+
+    def middle(self) -> int:
+        half = (self.stop - self.start) // 2
+        return self.start + half // self.factor * self.factor
+
+
+def _ready(image: Image.Image, convert: Convert | None) -> Image.Image:
+    return image if convert is None else convert(image)
+
+
+def _box(image: Image.Image, across: _Axis, down: _Axis) -> Edges:
+    return (
+        across.first,
+        down.first,
+        min(across.last, image.width),
+        min(down.last, image.height),
+    )

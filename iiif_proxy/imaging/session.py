@@ -1,233 +1,197 @@
-"""Tile sessions: a large source is decoded once, for all threads and processes."""
+"""A tile session: one source, decoded once, read by all threads and processes."""
 
-import contextlib
-import fcntl
-import json
-import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from iiif_proxy.errors import Busy
 from iiif_proxy.iiif.model import Box
-from iiif_proxy.imaging.decode import Feed, fill
-from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, Levels, Shape, shape_of
-from iiif_proxy.imaging.resample import resample
+from iiif_proxy.imaging.color import to_srgb
+from iiif_proxy.imaging.levels import (
+    CLOSED,
+    FAILED,
+    SETTLED,
+    WHOLE,
+    Levels,
+    Shape,
+)
+from iiif_proxy.imaging.orientation import as_stored, upright
+from iiif_proxy.imaging.pixels import bare
+from iiif_proxy.imaging.resample import on_grid, resample
 
-log = logging.getLogger(__name__)
-PROC = Path("/proc/self/fd")
+# What stays in memory when all tiles are written: answers other sizes without the source.
+KEPT_SIDE = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the pixels in memory still need: the colour profile, and the turn to be upright."""
+
+    orientation: int
+    profile: bytes | None
 
 
 class Session:
-    """A source whose pixels are in memory, or on their way there.
+    """Pixels of a source in shared memory, or on their way there. Boxes are of the upright image.
 
-    Boxes are in stored pixels (before EXIF orientation); colours are the source's own.
+    `owner` is the process that decodes; `lock` its lock on the session's name, if this is it.
     """
 
-    def __init__(self, levels: Levels, lock: int | None, mine: bool) -> None:
+    def __init__(self, levels: Levels, facts: Facts, owner: int, lock: int | None) -> None:
         self.levels = levels
-        self.mine = mine
+        self.facts = facts
         self.used = time.monotonic()
+        self.overview = Overview()
+        self._owner = owner
         self._lock = lock
 
     @property
+    def mine(self) -> bool:
+        return self._owner == os.getpid()
+
+    @property
     def alive(self) -> bool:
-        return self.levels.state not in {FAILED, CLOSED}
+        return self.levels.state not in {FAILED, CLOSED} and (
+            self.levels.state in {WHOLE, SETTLED} or self._owned()
+        )
 
     def read(self, box: Box, width: int, height: int, timeout: float) -> Image.Image:
-        """That region at width x height, as soon as its rows are decoded.
+        """That region at width x height, as soon as its rows are decoded, in sRGB or gray.
 
         A canonical tile is cut out of its level without resampling, so that tiles join without a
-        seam. Raises Busy and OriginFailed.
+        seam. Raises Busy, OriginFailed, and LevelsLost when the session is no more.
         """
         self.used = time.monotonic()
-        levels = self.levels
-        factor = factor_for(box, width, height, levels.shape)
-        exact = aligned(box, width, height, 2)
-        if exact:
-            factor = 1
-        last = min(-(-(box.y + box.height) // factor), levels.shape.size(factor)[1])
-        levels.wait(factor, last, timeout)
-        image = levels.image(factor)
-        if exact:
-            return image.reduce(2, (box.x, box.y, box.x + box.width, box.y + box.height))
-        if aligned(box, width, height, factor):
-            left, top = box.x // factor, box.y // factor
-            return image.crop((left, top, left + width, top + height))
-        edges = (
-            box.x / factor,
-            box.y / factor,
-            min((box.x + box.width) / factor, image.width),
-            min((box.y + box.height) / factor, image.height),
-        )
-        return resample(image, edges, width, height)
+        box, width, height = self._stored(box, width, height)
+        if not self.ready(box, width, height):
+            seen = self.overview.read(box, width, height)
+            if seen is not None:
+                return self._finished(seen)
+        factor = finest(box, width, height, self.levels.shape)
+        self.levels.wait(factor, self._rows(box, factor), timeout, self._owned)
+        return self._finished(cut(self.levels.image(factor), factor, box, width, height))
+
+    def covers(self, box: Box, width: int, height: int) -> bool:
+        """Whether the level that this needs has not been given back."""
+        box, width, height = self._stored(box, width, height)
+        return self.levels.has(finest(box, width, height, self.levels.shape))
 
     def ready(self, box: Box, width: int, height: int) -> bool:
-        """Whether `read` would not have to wait."""
-        factor = factor_for(box, width, height, self.levels.shape)
-        last = min(-(-(box.y + box.height) // factor), self.levels.shape.size(factor)[1])
-        return self.levels.rows(factor) >= last
+        """Whether the rows of a stored box are there."""
+        factor = finest(box, width, height, self.levels.shape)
+        return self.levels.rows(factor) >= self._rows(box, factor)
+
+    def settle(self) -> None:
+        """All tiles are written: give back what is finer than other sizes are asked of."""
+        self.levels.state = SETTLED
+        self.release()
+
+    def release(self) -> None:
+        """Follow the state that the header says."""
+        if self.levels.state == SETTLED:
+            for factor in self.levels.shape.factors:
+                if max(self.levels.shape.size(factor)) > KEPT_SIDE:
+                    self.levels.drop(factor)
 
     def close(self) -> None:
-        """End it for everybody; what is being read still finishes."""
+        """End it; for everybody, if it is this process's. What is being read still finishes."""
         if self.mine:
             self.levels.state = CLOSED
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
+    def held_bytes(self) -> int:
+        shape = self.levels.shape
+        return sum(shape.bytes(factor) for factor in shape.factors if self.levels.has(factor))
 
-def aligned(box: Box, width: int, height: int, factor: int) -> bool:
-    """Whether a box at this size lies on the grid of a level: a crop then, no resampling."""
-    return (
-        box.x % factor == 0
-        and box.y % factor == 0
-        and width == -(-box.width // factor)
-        and height == -(-box.height // factor)
+    def _stored(self, box: Box, width: int, height: int) -> tuple[Box, int, int]:
+        shape = self.levels.shape
+        size = shape.width, shape.height
+        return as_stored(box, width, height, self.facts.orientation, size)
+
+    def _rows(self, box: Box, factor: int) -> int:
+        height = self.levels.shape.size(factor)[1]
+        return min(-(-(box.y + box.height) // factor), height)
+
+    def _finished(self, pixels: Image.Image) -> Image.Image:
+        turned = upright(pixels, self.facts.orientation)
+        return bare(to_srgb(bare(turned), self.facts.profile))
+
+    def _owned(self) -> bool:
+        return self.mine or Path(f"/proc/{self._owner}").exists()
+
+
+class Overview:
+    """A coarse whole image, decoded beside the full one while that takes its time.
+
+    A JPEG at 1/8 is there in half the time of all its pixels: what a viewer shows first.
+    """
+
+    FACTOR = 8
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._image: Image.Image | None = None
+
+    def offer(self, image: Image.Image) -> None:
+        self._image = image
+
+    def begin(self) -> bool:
+        """Whether the caller is the one to make it."""
+        return self._lock.acquire(blocking=False)
+
+    def read(self, box: Box, width: int, height: int) -> Image.Image | None:
+        """A stored box from the overview; None if it is not there, or too coarse."""
+        image = self._image
+        if image is None or self.FACTOR * width > box.width + self.FACTOR:
+            return None
+        return cut(image, self.FACTOR, box, width, height)
+
+
+def cut(image: Image.Image, factor: int, box: Box, width: int, height: int) -> Image.Image:
+    """A stored box out of the level of a factor, at width x height: L, RGB or RGBA.
+
+    On the level's own grid, or on that of a coarser one, pixels are copied or averaged; else it
+    is Lanczos.
+    """
+    for more in (1, 2, 4, 8, 16):
+        if on_grid(box, width, height, factor * more):
+            whole = (
+                box.x // factor,
+                box.y // factor,
+                min(-(-(box.x + box.width) // factor), image.width),
+                min(-(-(box.y + box.height) // factor), image.height),
+            )
+            return _plain(image.reduce(more, whole) if more > 1 else _copied(image, whole))
+    edges = (
+        box.x / factor,
+        box.y / factor,
+        min((box.x + box.width) / factor, image.width),
+        min((box.y + box.height) / factor, image.height),
     )
+    return _plain(resample(image, edges, width, height))
 
 
-def factor_for(box: Box, width: int, height: int, shape: Shape) -> int:
+def _copied(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
+    return image._new(image.im.crop(edges))
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    return image.convert("RGB") if image.mode == "RGBX" else image
+
+
+def finest(box: Box, width: int, height: int, shape: Shape) -> int:
     """The coarsest level that still has at least one pixel for each of the answer's.
 
     A tile at the right or lower edge may be rounded up by part of a pixel: it counts as its level.
     """
     for factor in reversed(shape.factors):
-        if aligned(box, width, height, factor) or (
+        if on_grid(box, width, height, factor) or (
             factor * width <= box.width and factor * height <= box.height
         ):
             return factor
     return 1
-
-
-class Sessions:
-    """The sessions of this process and, through `folder`, those of its neighbours.
-
-    `budget` bounds the bytes that this process's own sessions take: the least recently used ends.
-    """
-
-    def __init__(self, folder: Path | None, budget: int) -> None:
-        self._folder = folder
-        self._budget = budget
-        self._lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}
-
-    def get(self, key: str) -> Session | None:
-        """A session that this process has already."""
-        session = self._sessions.get(key)
-        if session is not None and not session.alive:
-            self.drop(key, session)
-            return None
-        return session
-
-    def fits(self, shape: Shape) -> bool:
-        return shape.total <= self._budget
-
-    def open(
-        self, key: str, start: Callable[[], tuple[Image.Image, Feed, str]], timeout: float
-    ) -> Session:
-        """The session of a source: this process's, a neighbour's, or begun now.
-
-        `start` opens the image (its header), and gives it with its feed and the mode to keep.
-        """
-        end = time.monotonic() + timeout
-        while True:
-            with self._lock:
-                session = self.get(key)
-                if session is None:
-                    session = self._attach_or_begin(key, start)
-                    if session is not None:
-                        self._sessions[key] = session
-            if session is not None:
-                return session
-            if time.monotonic() > end:
-                raise Busy("The image is not decoded yet.", headers={"Retry-After": "1"})
-            time.sleep(POLL)
-
-    def drop(self, key: str, session: Session) -> None:
-        with contextlib.suppress(KeyError):
-            if self._sessions[key] is session:
-                del self._sessions[key]
-        session.close()
-
-    def bytes(self) -> int:
-        return sum(s.levels.held_bytes() for s in list(self._sessions.values()) if s.mine)
-
-    def _attach_or_begin(
-        self, key: str, start: Callable[[], tuple[Image.Image, Feed, str]]
-    ) -> Session | None:
-        """None: a neighbour has just begun, and has not said where yet."""
-        lock = None
-        if self._folder is not None and PROC.exists():
-            with contextlib.suppress(OSError):
-                self._folder.mkdir(parents=True, exist_ok=True)
-                lock = os.open(self._folder / f"{key}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        if lock is not None:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                found = self._attach(lock)
-                os.close(lock)
-                return found
-            os.ftruncate(lock, 0)
-        return self._begin(start, lock)
-
-    def _attach(self, lock: int) -> Session | None:
-        """What the holder of the lock has written into it says where its memory is."""
-        raw = os.pread(lock, 4096, 0)
-        try:
-            said: dict[str, Any] = json.loads(raw)
-            shape = Shape(said["width"], said["height"], said["mode"], tuple(said["factors"]))
-            address = {int(factor): number for factor, number in said["address"].items()}
-            return Session(Levels.attach(shape, said["pid"], address), None, False)
-        except (ValueError, KeyError, TypeError):
-            return None
-        except OSError as cause:
-            log.warning("a neighbour's session cannot be shared: %s", cause)
-            return None
-
-    def _begin(
-        self, start: Callable[[], tuple[Image.Image, Feed, str]], lock: int | None
-    ) -> Session:
-        try:
-            opened, feed, mode = start()
-            shape = shape_of(*opened.size, mode)
-            self._make_room(shape.total)
-            levels = Levels.create(shape)
-            if lock is not None:
-                said = {
-                    "pid": os.getpid(),
-                    "width": shape.width,
-                    "height": shape.height,
-                    "mode": shape.mode,
-                    "factors": shape.factors,
-                    "address": levels.address(),
-                }
-                os.pwrite(lock, json.dumps(said).encode(), 0)
-        except BaseException:
-            if lock is not None:
-                os.close(lock)
-            raise
-        threading.Thread(target=_fill, args=(levels, opened, feed), daemon=True).start()
-        return Session(levels, lock, True)
-
-    def _make_room(self, wanted: int) -> None:
-        own = [(s.used, key, s) for key, s in self._sessions.items() if s.mine]
-        for _, key, session in sorted(own, key=lambda item: item[0]):
-            if self.bytes() + wanted <= self._budget:
-                return
-            self.drop(key, session)
-
-
-def _fill(levels: Levels, opened: Image.Image, feed: Feed) -> None:
-    try:
-        fill(levels, opened, feed)
-    except Exception as cause:
-        log.warning("a session ended: %s", cause)
-    finally:
-        opened.close()

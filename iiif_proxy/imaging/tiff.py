@@ -10,6 +10,9 @@ from iiif_proxy.errors import NotSupported
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.iiif.tiles import scale_factors
 from iiif_proxy.imaging import jpegtile, tiffcanvas, tiffcodec
+from iiif_proxy.imaging.color import MAX_PROFILE, to_srgb
+from iiif_proxy.imaging.orientation import as_stored, upright, upright_size
+from iiif_proxy.imaging.pixels import bare
 from iiif_proxy.imaging.tifflevel import (
     ICC_PROFILE,
     JPEG,
@@ -21,21 +24,8 @@ from iiif_proxy.imaging.tifftags import Directory, Structure, broken
 from iiif_proxy.imaging.tiffviews import View, exact, nearest, views_of
 from iiif_proxy.ranges import BlockCache, ByteSource
 
-MAX_PROFILE = 4 << 20
 # Tiles that viewers are told to ask for have sides in this range.
 TILE_SIDES = (64, 2048)
-
-_T = Image.Transpose
-# Orientation -> how the stored pixels are turned to be upright.
-_TURNS = {
-    2: _T.FLIP_LEFT_RIGHT,
-    3: _T.ROTATE_180,
-    4: _T.FLIP_TOP_BOTTOM,
-    5: _T.TRANSPOSE,
-    6: _T.ROTATE_270,
-    7: _T.TRANSVERSE,
-    8: _T.ROTATE_90,
-}
 
 
 class Page:
@@ -74,10 +64,9 @@ class Page:
         """
         first = self.levels[0]
         gray = first.photometric in (0, 1)
-        turned = self.orientation > 4
+        size = upright_size((first.width, first.height), self.orientation)
         info = ImageInfo(
-            width=first.height if turned else first.width,
-            height=first.width if turned else first.height,
+            *size,
             format="tif",
             gray=gray,
             bilevel=gray and first.bits == 1 and first.samples == 1,
@@ -87,15 +76,12 @@ class Page:
         sane = TILE_SIDES[0] <= min(tile) and max(tile) <= TILE_SIDES[1]
         if not (self.supported and first.tiled and sane and self.orientation in (1, 5)):
             return info
-        return replace(
-            info,
-            tile_width=tile[1] if turned else tile[0],
-            tile_height=tile[0] if turned else tile[1],
-            scale_factors=scale_factors(info, min(tile)),
-        )
+        width, height = upright_size(tile, self.orientation)
+        factors = scale_factors(info, min(tile))
+        return replace(info, tile_width=width, tile_height=height, scale_factors=factors)
 
     def read(self, box: Box, width: int, height: int) -> Image.Image:
-        """That region of the upright image, at exactly `width` x `height` (mode L, LA, RGB, RGBA).
+        """That region of the upright image at `width` x `height`, in sRGB: L, LA, RGB or RGBA.
 
         What is whole pixels of a stored level (an aligned tile) is not resampled; anything else
         comes by Lanczos from the nearest level that is at least as large. OriginFailed if the
@@ -108,15 +94,14 @@ class Page:
         else:
             view = nearest(self._views, region, width, height)
             pixels = tiffcanvas.resampled(self._cache, view, region, width, height)
-        turn = _TURNS.get(self.orientation)
-        return pixels if turn is None else pixels.transpose(turn)
+        return bare(to_srgb(upright(pixels, self.orientation), self.icc_profile))
 
     def price(self, box: Box, width: int, height: int) -> int:
         """How many pixels `read` would decode, for a budget; nothing is fetched."""
         region, width, height = self._as_stored(box, width, height)
         views = self._checked_views()
         view = exact(views, region, width, height) or nearest(views, region, width, height)
-        return tiffcanvas.price(view, region)
+        return tiffcanvas.price(view, region, width, height)
 
     def raw_tile(self, box: Box, width: int, height: int) -> bytes | None:
         """The stored JPEG of the tile that is asked, as a JFIF file; None if it would not be right.
@@ -157,18 +142,8 @@ class Page:
         return self._views
 
     def _as_stored(self, box: Box, width: int, height: int) -> tuple[Box, int, int]:
-        """The request on the upright image, turned to the stored pixels."""
-        stored_width, stored_height = self.levels[0].width, self.levels[0].height
-        x, y, w, h = box.x, box.y, box.width, box.height
-        if self.orientation > 4:
-            x, y, w, h = y, x, h, w
-            width, height = height, width
-        # After the swap every turn is a mirror of x, of y, of both or of none.
-        if self.orientation in (2, 3, 7, 8):
-            x = stored_width - x - w
-        if self.orientation in (3, 4, 6, 7):
-            y = stored_height - y - h
-        return Box(x, y, w, h), width, height
+        first = self.levels[0]
+        return as_stored(box, width, height, self.orientation, (first.width, first.height))
 
 
 class Tiff:

@@ -11,6 +11,8 @@ from PIL import Image
 from iiif_proxy.errors import OriginFailed
 from iiif_proxy.iiif.model import Box
 from iiif_proxy.imaging import tiffcodec
+from iiif_proxy.imaging.pixels import padded
+from iiif_proxy.imaging.resample import SUPPORT, Edges, resample
 from iiif_proxy.imaging.tifflevel import JPEG
 from iiif_proxy.imaging.tifftags import broken
 from iiif_proxy.imaging.tiffviews import View
@@ -28,8 +30,6 @@ MAX_PIXELS = 1 << 29
 # 8 KB took 1.5 ms alone and 1.7 in threads, of 63 KB 4.1 and 2.9.
 THREAD_BYTES = 128 << 10
 
-# From here on a resize is worth two threads.
-BAND_PIXELS = 1 << 20
 
 _pool: ThreadPoolExecutor | None = None
 
@@ -81,24 +81,34 @@ def whole(cache: BlockCache, view: View, region: Box, width: int, height: int) -
 
 def resampled(cache: BlockCache, view: View, region: Box, width: int, height: int) -> Image.Image:
     """Any region at any size, by Lanczos, with the region's own fractions of the view's pixels."""
-    rect, box = cover(view, region)
-    return _resized(_padded(cache, view, rect), (width, height), box)
+    rect, edges = cover(view, region, width, height)
+    return resample(_padded(cache, view, rect), edges, width, height)
 
 
-def price(view: View, region: Box) -> int:
+def price(view: View, region: Box, width: int, height: int) -> int:
     """The pixels of the tiles that would be decoded."""
-    rows, columns = tiles_of(view, _within(view, cover(view, region)[0]))
+    rows, columns = tiles_of(view, _within(view, cover(view, region, width, height)[0]))
     level = view.level
     dct = min(view.shrink, 8) if level.compression == JPEG else 1
     return len(rows) * len(columns) * level.tile_width * level.tile_height // dct**2
 
 
-def cover(view: View, region: Box) -> tuple[Rect, tuple[float, float, float, float]]:
-    """The view's pixels that a region touches, and the region within them."""
-    left, top = region.x / view.factor_x, region.y / view.factor_y
-    right = (region.x + region.width) / view.factor_x
-    bottom = (region.y + region.height) / view.factor_y
-    rect = Rect(int(left), int(top), math.ceil(right), math.ceil(bottom))
+def cover(view: View, region: Box, width: int, height: int) -> tuple[Rect, Edges]:
+    """The view's pixels that count for a region at a size, and the region's edges among them.
+
+    With what lies around it as far as Lanczos looks: neighbouring regions meet without a seam.
+    """
+    left, right = region.x / view.factor_x, (region.x + region.width) / view.factor_x
+    top, bottom = region.y / view.factor_y, (region.y + region.height) / view.factor_y
+    across, down = (right - left) / width, (bottom - top) / height
+    aside = 0 if across == 1 == left % 1 + 1 else math.ceil(SUPPORT * max(across, 1.0))
+    above = 0 if down == 1 == top % 1 + 1 else math.ceil(SUPPORT * max(down, 1.0))
+    rect = Rect(
+        max(0, int(left) - aside),
+        max(0, int(top) - above),
+        max(math.ceil(right), min(math.ceil(right) + aside, view.width)),
+        max(math.ceil(bottom), min(math.ceil(bottom) + above, view.height)),
+    )
     return rect, (left - rect.left, top - rect.top, right - rect.left, bottom - rect.top)
 
 
@@ -118,44 +128,8 @@ def _padded(cache: BlockCache, view: View, rect: Rect) -> Image.Image:
     that all other pixels stay in place: tiles join without a seam, and nothing is stretched.
     """
     pixels = paint(cache, view, _within(view, rect))
-    width, height = rect.size
-    have_width, have_height = pixels.size
-    if pixels.size == rect.size:
-        return pixels
-    grown = Image.new(pixels.mode, rect.size)
-    grown.paste(pixels, (0, 0))
-    if have_width < width:
-        edge = pixels.crop((have_width - 1, 0, have_width, have_height))
-        grown.paste(edge.resize((width - have_width, have_height)), (have_width, 0))
-    if have_height < height:
-        edge = grown.crop((0, have_height - 1, width, have_height))
-        grown.paste(edge.resize((width, height - have_height)), (0, have_height))
-    return grown
-
-
-def _resized(
-    pixels: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]
-) -> Image.Image:
-    """Lanczos, for a large answer in two halves at once: Pillow frees the GIL (up to 1.8x).
-
-    Always two, whatever the machine: then the same request has the same bytes everywhere. (Where
-    the halves do not meet on a whole pixel of the source, one pixel in 500 differs by 1 or 2 from
-    a resize in one piece.)
-    """
-    width, height = size
-    lanczos = Image.Resampling.LANCZOS
-    if width * height < BAND_PIXELS or pixels.mode not in ("L", "RGB"):
-        return pixels.resize(size, lanczos, box)
-    half = height // 2
-    middle = box[1] + (box[3] - box[1]) * half / height
-    lower = _threads().submit(
-        pixels.resize, (width, height - half), lanczos, (box[0], middle, box[2], box[3])
-    )
-    upper = pixels.resize((width, half), lanczos, (box[0], box[1], box[2], middle))
-    answer = Image.new(pixels.mode, size)
-    answer.paste(upper, (0, 0))
-    answer.paste(lower.result(), (0, half))
-    return answer
+    missing = rect.size[0] - pixels.width, rect.size[1] - pixels.height
+    return padded(pixels, 0, 0, *missing) if any(missing) else pixels
 
 
 def tiles_of(view: View, rect: Rect) -> tuple[range, range]:

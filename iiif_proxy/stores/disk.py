@@ -234,16 +234,16 @@ class DiskStore:
     def check(self) -> Check:
         """Read every entry and compare it with its length and digest; drop what is broken."""
         entries = broken = without = 0
-        for found in walk(self._root):
-            if found.name.startswith("."):
+        for folder, name, status in walk(self._root):
+            if name.startswith("."):
                 continue
-            path = f"{self._root}/{found.folder}/{found.name}"
+            path = f"{self._root}/{folder}/{name}"
             sound = self._marks.sound(path)
             entries += 1
             without += sound is None
             if sound is False:
                 broken += 1
-                self._drop(path, found.status.st_size)
+                self._drop(path, status.st_size)
         return Check(entries, broken, without)
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from iiif_proxy.stores.ledger import Ledger
 
@@ -29,12 +28,9 @@ class Swept:
     freed: int = 0
 
 
-class Found(NamedTuple):
-    """One file of an entry: its folder ("group/version" below the root), name and status."""
-
-    folder: str
-    name: str
-    status: os.stat_result
+# One file: its folder ("group/version" below the root), its name, its status. (A plain tuple: a
+# sweep sees all, and a named one costs a tenth of it.)
+Found = tuple[str, str, os.stat_result]
 
 
 def cost(size: int) -> int:
@@ -42,26 +38,27 @@ def cost(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-def sweep(root: str, ledger: Ledger, target: int, rest: float = 0.0) -> Swept:
+def sweep(root: str, ledger: Ledger, target: int) -> Swept:
     """Evict what was used longest ago, down to `target` bytes. Raises OSError.
 
-    `rest` seconds are slept every 256 entries. To be called by one process at a time (`only_one`).
+    To be called by one process at a time (`only_one`). Hits of other threads meanwhile cost what
+    they cost else: every stat lets go of the GIL.
     """
-    return _Sweep(root, rest).run(ledger, target)
+    return _Sweep(root).run(ledger, target)
 
 
 def walk(root: str) -> Iterator[Found]:
     """Every file of every entry, and the temporary ones (their names begin with a dot)."""
-    return _Sweep(root, 0.0).walk(tidy=False)
+    return _Sweep(root).walk(tidy=False)
 
 
 def count(root: str) -> tuple[int, int]:
     """Entries, and bytes as the bound counts them."""
-    counting = _Sweep(root, 0.0)
+    counting = _Sweep(root)
     entries = size = 0
-    for found in counting.walk(tidy=False):
-        entries += not found.name.startswith(".")
-        size += cost(found.status.st_size)
+    for _, name, status in counting.walk(tidy=False):
+        entries += not name.startswith(".")
+        size += cost(status.st_size)
     return entries, size + counting.folders
 
 
@@ -74,12 +71,10 @@ class _Sweep:
     of entries.
     """
 
-    def __init__(self, root: str, rest: float) -> None:
+    def __init__(self, root: str) -> None:
         self._root = root
-        self._rest = rest
         self._bytes = 0
         self._entries = 0
-        self._since_rest = 0
 
     def run(self, ledger: Ledger, target: int) -> Swept:
         remove_tree(f"{self._root}/.trash")
@@ -104,19 +99,19 @@ class _Sweep:
         self._bytes = self._entries = held = 0
         now = time.time()
         oldest: list[tuple[int, int, str]] = []
-        for found in self.walk(tidy=True):
-            status = found.status
-            size = cost(status.st_size)
-            if found.name.startswith("."):
+        for folder, name, status in self.walk(tidy=True):
+            size = -(-status.st_size // BLOCK) * BLOCK
+            if name[0] == ".":
                 # By ctime: the mtime may already be the object's.
-                if now - status.st_ctime > STALE and _gone(self._path(found)):
-                    continue
-                self._bytes += size
+                path = f"{self._root}/{folder}/{name}"
+                if now - status.st_ctime <= STALE or not _gone(path):
+                    self._bytes += size
                 continue
             self._bytes += size
             self._entries += 1
-            if held < goal or (oldest and -status.st_atime_ns > oldest[0][0]):
-                heapq.heappush(oldest, (-status.st_atime_ns, size, self._path(found)))
+            minus_atime = -status.st_atime_ns
+            if held < goal or (oldest and minus_atime > oldest[0][0]):
+                heapq.heappush(oldest, (minus_atime, size, f"{self._root}/{folder}/{name}"))
                 held += size
                 while held - oldest[0][1] >= goal:
                     held -= heapq.heappop(oldest)[1]
@@ -126,9 +121,6 @@ class _Sweep:
     def folders(self) -> int:
         """Bytes of the folders, while nothing else was added."""
         return self._bytes
-
-    def _path(self, found: Found) -> str:
-        return f"{self._root}/{found.folder}/{found.name}"
 
     def walk(self, tidy: bool) -> Iterator[Found]:
         """Every file; with `tidy`, what does not belong and what is empty is removed."""
@@ -148,16 +140,12 @@ class _Sweep:
         left = False
         for file in _listed(path):
             left = True
-            self._since_rest += 1
-            if self._rest and self._since_rest >= BATCH:
-                self._since_rest = 0
-                time.sleep(self._rest)
             try:
                 status = file.stat(follow_symlinks=False)
             except OSError:
                 continue
             if stat.S_ISREG(status.st_mode):
-                yield Found(folder, file.name, status)
+                yield folder, file.name, status
             elif tidy:
                 _remove(file)
         if tidy and not left and _empty(path):
@@ -188,8 +176,6 @@ class _Sweep:
             if number % BATCH == 0:
                 ledger.change(told - freed)
                 told = freed
-                if self._rest:
-                    time.sleep(self._rest)
         for folder in folders:
             if _empty(folder):
                 freed += FOLDER

@@ -85,9 +85,7 @@ class Upstream:
             trusted=trusted or (lambda address: False),
         )
 
-    def __call__(
-        self, environ: Environ, start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         method: str = environ["REQUEST_METHOD"]
         length = length_of(environ)
         head = head_of(environ, length, self._manners)

@@ -31,6 +31,8 @@ def raw_target(environ: Environ) -> str:
             raw = raw[match.end() :]
             if raw[:1] != "/":
                 raw = "/" + raw
+        if raw == "*":
+            return "*"
         path = raw.partition("?")[0].partition("#")[0]
         if path == info and not script and "%" not in path:
             return str(raw)

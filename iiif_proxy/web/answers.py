@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
+from wsgiref.util import FileWrapper
 
 from iiif_proxy.stores.base import Entry
 from iiif_proxy.web.headers import (
     CORS,
-    METHODS,
     NOSNIFF,
     Environ,
     Headers,
@@ -28,12 +28,20 @@ def options(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return []
 
 
-def see_other(location: str, start_response: StartResponse) -> Iterable[bytes]:
+def see_other(location: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """303 with a line of text: a redirect must say what its body is even when nobody reads it."""
+    body = f"See {location}\n".encode()
     start_response(
         "303 See Other",
-        [*CORS, ("Location", location), ("Content-Length", "0"), NOSNIFF],
+        [
+            *CORS,
+            ("Location", location),
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            NOSNIFF,
+        ],
     )
-    return []
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def unchanged(headers: Headers, start_response: StartResponse) -> Iterable[bytes]:
@@ -67,30 +75,19 @@ def image(
     hit: bool,
 ) -> Iterable[bytes]:
     """200 with the bytes of an entry: in one piece when small, else streamed from the file."""
-    start_response("200 OK", [*headers, ("Content-Length", str(entry.size)), HIT if hit else MISS])
+    body: Iterable[bytes] = []
     if environ["REQUEST_METHOD"] == "HEAD":
         entry.close()
-        return []
-    if entry.size <= WHOLE:
+    elif entry.size <= WHOLE:
         with entry:
-            return [entry.read()]
-    wrapper = environ.get("wsgi.file_wrapper")
-    if wrapper is not None:
-        return wrapper(entry.file, BLOCK)  # type: ignore[no-any-return]
-    return _blocks(entry)
-
-
-def _blocks(entry: Entry) -> Iterator[bytes]:
-    with entry:
-        while block := entry.file.read(BLOCK):
-            yield block
+            body = [entry.read()]
+    else:
+        body = environ.get("wsgi.file_wrapper", FileWrapper)(entry.file, BLOCK)
+    start_response("200 OK", [*headers, ("Content-Length", str(entry.size)), HIT if hit else MISS])
+    return body
 
 
 def document_body(document: dict[str, Any]) -> tuple[bytes, str]:
     """An info.json and its ETag."""
     body = json.dumps(document, ensure_ascii=False, indent=1).encode()
     return body, '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
-
-
-def allow() -> dict[str, str]:
-    return {"Allow": METHODS}

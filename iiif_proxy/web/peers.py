@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Environ = dict[str, Any]
@@ -97,7 +98,9 @@ def base_of(environ: Mapping[str, Any], trusted: bool) -> str:
     mount = forwarded("PREFIX")
     if not re.fullmatch(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/?", mount):
         mount = ""
-    script = str(environ.get("SCRIPT_NAME", ""))
+    script = quote(
+        str(environ.get("SCRIPT_NAME", "")).encode("latin-1", "replace"), safe="/!$&'()*+,;=:~"
+    )
     return f"{scheme}://{netloc}{mount.rstrip('/')}{script.rstrip('/')}"
 
 

@@ -1,0 +1,81 @@
+"""What Pillow does not say of a JPEG 2000: its colour profile and how far it can be reduced."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+_SIZ, _COD, _SOT = 0xFF51, 0xFF52, 0xFF90
+_MAX_PROFILE = 16 << 20
+_CODESTREAM = b"\xff\x4f\xff\x51"
+_ICC_METHODS = (2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """`halvings`: how often the codec can halve the image while decoding; 0 if that is not sure."""
+
+    halvings: int = 0
+    icc_profile: bytes | None = None
+
+
+def read_facts(file: IO[bytes]) -> Facts:
+    """From the start of the file; what cannot be found stays at its default."""
+    file.seek(0)
+    if file.read(4) == _CODESTREAM:
+        return Facts(_halvings(file, 0))
+    profile: bytes | None = None
+    for kind, start, size in _boxes(file, 0, None):
+        if kind == b"jp2h":
+            profile = _profile(file, start, size)
+        elif kind == b"jp2c":
+            return Facts(_halvings(file, start), profile)
+    return Facts(0, profile)
+
+
+def _boxes(file: IO[bytes], at: int, end: int | None) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start of the content, its size) of the boxes from `at` on."""
+    while end is None or at + 8 <= end:
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            return
+        size, kind, begin = int.from_bytes(head[:4], "big"), head[4:8], 8
+        if size == 1:
+            size, begin = int.from_bytes(head[8:16], "big"), 16
+        if size == 0:  # the last box, to the end of the file
+            yield kind, at + begin, 0
+            return
+        if size < begin or size >= 1 << 62:
+            return
+        yield kind, at + begin, size - begin
+        at += size
+
+
+def _profile(file: IO[bytes], at: int, size: int) -> bytes | None:
+    for kind, start, length in _boxes(file, at, at + size):
+        if kind == b"colr" and 3 < length < _MAX_PROFILE:
+            file.seek(start)
+            box = file.read(length)
+            if box[0] in _ICC_METHODS:
+                return box[3:]
+    return None
+
+
+def _halvings(file: IO[bytes], at: int) -> int:
+    """Decomposition levels, from the main header of the codestream.
+
+    0 if the image does not lie at the origin of its grid: reduced pixels lie elsewhere then.
+    """
+    file.seek(at)
+    if file.read(2) != _CODESTREAM[:2]:
+        return 0
+    while True:
+        head = file.read(4)
+        marker, size = int.from_bytes(head[:2], "big"), int.from_bytes(head[2:], "big")
+        if len(head) < 4 or size < 2 or marker == _SOT:
+            return 0
+        body = file.read(size - 2)
+        if marker == _SIZ and any(body[10:18]):
+            return 0
+        if marker == _COD:
+            return body[5] if len(body) > 5 and body[5] <= 32 else 0

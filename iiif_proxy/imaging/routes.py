@@ -1,0 +1,143 @@
+"""Which way to the pixels: chosen before any of them is touched."""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from PIL import Image
+
+from iiif_proxy.iiif.model import Box, ImageInfo
+from iiif_proxy.imaging.color import to_srgb
+from iiif_proxy.imaging.formats import decoding, open_image
+from iiif_proxy.imaging.levels import WHOLE, LevelsLost
+from iiif_proxy.imaging.modes import working
+from iiif_proxy.imaging.orientation import orientation_of
+from iiif_proxy.imaging.reader import Reader
+from iiif_proxy.imaging.session import Facts, Overview, Session
+from iiif_proxy.imaging.sessions import Sessions, Start
+
+# Sources below this many pixels are decoded each time: it takes as long as a session's upkeep.
+SESSION_LEAST = 1_000_000
+TRIES = 3
+# What can be kept as it is stored; everything else is brought to sRGB first.
+AS_STORED = {"L": "L", "RGB": "RGBX", "RGBA": "RGBA"}
+
+
+class Gate(Protocol):
+    """A budget of decoded pixels (concurrency.Gate)."""
+
+    def enter(self, cost: int, timeout: float) -> AbstractContextManager[None]: ...
+
+
+class Content(Protocol):
+    """The source's bytes: a path to open, and a descriptor to read from at an offset."""
+
+    path: str
+    descriptor: int
+
+
+class Routes:
+    """Regions of one source at one state. `content` gives its bytes, when they are needed."""
+
+    def __init__(
+        self,
+        key: str,
+        info: ImageInfo,
+        content: Callable[[], Content],
+        sessions: Sessions,
+        max_pixels: int,
+    ) -> None:
+        self._key = key
+        self._info = info
+        self._content = content
+        self._sessions = sessions
+        self._max_pixels = max_pixels
+
+    def session(self, box: Box, width: int, height: int) -> Session | None:
+        """The open session that this would be read from."""
+        found = self._sessions.get(self._key)
+        return found if found is not None and found.covers(box, width, height) else None
+
+    def wants_session(self, box: Box) -> bool:
+        """A part of a large image: others will follow. (A thumbnail never decodes it all.)"""
+        info = self._info
+        return (
+            (box.width, box.height) != (info.width, info.height)
+            and info.width * info.height >= SESSION_LEAST
+            and self._sessions.fits(info.width, info.height)
+        )
+
+    def light(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
+        """Straight from the file, decoded no finer than needed, when the gate lets it in."""
+        held = self._content()
+        reader = Reader(held.path, self._info, max_pixels=self._max_pixels)
+        with gate.enter(reader.cost(box, width, height), timeout):
+            return reader.read(box, width, height)
+
+    def tile(
+        self, box: Box, width: int, height: int, timeout: float
+    ) -> tuple[Image.Image | None, Session | None]:
+        """By a session, and that session if this call began it; None: sessions keep failing."""
+        began = None
+        for _ in range(TRIES):
+            session, begun = self._sessions.open(self._key, self._start, timeout)
+            began = session if begun else began
+            if not session.covers(box, width, height):
+                self._sessions.drop(self._key, session)
+                continue
+            try:
+                self._preview(session, box, width, height)
+                return session.read(box, width, height, timeout), began
+            except LevelsLost:
+                self._sessions.drop(self._key, session)
+        return None, None
+
+    def _preview(self, session: Session, box: Box, width: int, height: int) -> None:
+        """While all pixels are being decoded, the first who asks for little decodes little."""
+        few = Overview.FACTOR * width <= box.width + Overview.FACTOR
+        if session.levels.state >= WHOLE or not few or self._info.format != "jpg":
+            return
+        if session.mine and session.overview.begin():
+            session.overview.offer(self._eighth(session))
+
+    def _eighth(self, session: Session) -> Image.Image:
+        """The whole image at the coarsest scale that a JPEG decodes at."""
+        shape = session.levels.shape
+        size = shape.size(Overview.FACTOR)
+        held = self._content()
+        with open(held.path, "rb") as file:
+            image = open_image(file, self._max_pixels)
+            image.draft(None, size)
+            with decoding():
+                image.load()
+        if image.size != size:
+            raise LevelsLost
+        return image
+
+    def _start(self) -> Start:
+        held = self._content()
+        file = open(held.path, "rb")  # noqa: SIM115  # closed when the session is filled
+        try:
+            image = open_image(file, self._max_pixels)
+            orientation = orientation_of(image)
+            convert, profile = working(image), image.info.get("icc_profile")
+        except BaseException:
+            file.close()
+            raise
+        mode = None if image.has_transparency_data else AS_STORED.get(image.mode)
+        facts = Facts(orientation, profile if mode else None)
+        if mode is None:
+            mode = "RGBA" if self._info.alpha else "L" if self._info.gray else "RGBX"
+
+        def load(opened: Image.Image) -> Image.Image:
+            with decoding():
+                opened.load()
+            if facts.profile is None and opened.mode not in AS_STORED:
+                opened = to_srgb(convert(opened), profile)
+            return opened if opened.mode == mode else opened.convert(mode)
+
+        def feed(offset: int, size: int) -> bytes:
+            return os.pread(held.descriptor, size, offset)
+
+        return Start(image, file, feed, mode, facts, load)

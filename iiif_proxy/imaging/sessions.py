@@ -1,0 +1,251 @@
+"""All sessions of this machine, within one bound."""
+
+import base64
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from iiif_proxy.errors import Busy
+from iiif_proxy.imaging.decode import Feed, fill
+from iiif_proxy.imaging.levels import (
+    CLOSED,
+    POLL,
+    SETTLED,
+    Levels,
+    LevelsLost,
+    Shape,
+    shape_of,
+)
+from iiif_proxy.imaging.session import Facts, Session
+
+log = logging.getLogger(__name__)
+TEND_EVERY = 1.0
+MOST_SAID = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a session begins with: an opened image (its header read), its bytes, the mode to keep.
+
+    `load` decodes it whole and gives that mode; `file` is closed when all is done.
+    """
+
+    opened: Image.Image
+    file: BinaryIO
+    feed: Feed
+    mode: str
+    facts: Facts
+    load: Callable[[Image.Image], Image.Image]
+
+
+class Sessions:
+    """Sessions by key (a source's fingerprint); `folder` is shared with the other processes.
+
+    `budget` bounds the bytes of all of them on this machine: the least recently used ends. What
+    does not fit alone is not opened (`fits`). Without a folder each process is on its own.
+    """
+
+    def __init__(self, folder: Path | None, budget: int) -> None:
+        self._folder = folder if folder is not None and Path("/proc/self/fd").exists() else None
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}
+        self._tender: threading.Thread | None = None
+
+    def fits(self, width: int, height: int) -> bool:
+        return shape_of(width, height, "RGBX").total <= self._budget
+
+    def get(self, key: str) -> Session | None:
+        """A session that this process knows already."""
+        session = self._sessions.get(key)
+        if session is not None and not session.alive:
+            self.drop(key, session)
+            return None
+        return session
+
+    def open(self, key: str, start: Callable[[], Start], timeout: float) -> tuple[Session, bool]:
+        """The session of a source, and whether it was begun by this call."""
+        end = time.monotonic() + timeout
+        while True:
+            with self._lock:
+                session = self.get(key)
+                begun = False
+                if session is None:
+                    session, begun = self._attach_or_begin(key, start)
+                    if session is not None:
+                        self._sessions[key] = session
+                        self._tend()
+            if session is not None:
+                return session, begun
+            if time.monotonic() > end:
+                raise Busy("The image is not decoded yet.", headers={"Retry-After": "1"})
+            time.sleep(POLL)
+
+    def drop(self, key: str, session: Session) -> None:
+        if self._sessions.get(key) is session:
+            self._sessions.pop(key, None)
+        session.close()
+
+    def _attach_or_begin(self, key: str, start: Callable[[], Start]) -> tuple[Session | None, bool]:
+        """(None, False): a neighbour has just begun, and has not said where yet."""
+        lock = None
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                lock = os.open(self._folder / f"{key}.session", os.O_RDWR | os.O_CREAT, 0o600)
+        if lock is not None and not _locked(lock):
+            try:
+                return self._attach(lock), False
+            except LevelsLost:
+                lock = None
+            finally:
+                if lock is not None:
+                    os.close(lock)
+        return self._begin(start, lock), True
+
+    def _attach(self, lock: int) -> Session | None:
+        """What the holder of the lock has written into it says where its memory is."""
+        said = _said(lock)
+        if said is None:
+            return None
+        try:
+            shape = Shape(said["width"], said["height"], said["mode"], tuple(said["factors"]))
+            address = {int(factor): number for factor, number in said["address"].items()}
+            profile = base64.b64decode(said["profile"]) if said["profile"] else None
+            levels = Levels.attach(shape, said["pid"], address)
+        except OSError as cause:
+            log.warning("a neighbour's session cannot be shared: %s", cause)
+            os.close(lock)
+            raise LevelsLost from cause
+        session = Session(levels, Facts(said["orientation"], profile), said["pid"], None)
+        session.release()
+        return session
+
+    def _begin(self, start: Callable[[], Start], lock: int | None) -> Session:
+        try:
+            begin = start()
+            shape = shape_of(*begin.opened.size, begin.mode)
+            self._make_room(shape.total)
+            levels = Levels.create(shape)
+            if lock is not None:
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, _saying(levels, begin.facts), 0)
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
+        threading.Thread(target=_fill, args=(levels, begin), daemon=True).start()
+        return Session(levels, begin.facts, os.getpid(), lock)
+
+    def _make_room(self, wanted: int) -> None:
+        """End the least recently used: this process's first, then the neighbours'."""
+        own = sorted(
+            ((s.used, key, s) for key, s in self._sessions.items() if s.mine),
+            key=lambda item: item[0],
+        )
+        neighbours = list(self._neighbours())
+        total = sum(said["bytes"] for said in neighbours) + sum(s.held_bytes() for *_, s in own)
+        for _, key, session in own:
+            if total + wanted <= self._budget:
+                return
+            total -= session.held_bytes()
+            self.drop(key, session)
+        for said in neighbours:
+            if total + wanted <= self._budget:
+                return
+            total -= said["bytes"]
+            # Its owner sees it within a second (`_tend`) and lets go.
+            with contextlib.suppress(OSError), open(said["header"], "r+b", buffering=0) as header:
+                header.write(CLOSED.to_bytes(8, "little"))
+
+    def _neighbours(self) -> Iterator[dict[str, Any]]:
+        """What other processes hold, the oldest first."""
+        if self._folder is None:
+            return
+        found = []
+        with contextlib.suppress(OSError):
+            found = sorted(self._folder.glob("*.session"), key=lambda path: path.stat().st_mtime)
+        for path in found:
+            with contextlib.suppress(OSError):
+                lock = os.open(path, os.O_RDWR)
+                try:
+                    if _locked(lock):
+                        path.unlink()
+                        continue
+                    said = _said(lock)
+                finally:
+                    os.close(lock)
+                if said is not None and said["pid"] != os.getpid():
+                    said["header"] = f"/proc/{said['pid']}/fd/{said['address']['0']}"
+                    with open(said["header"], "rb", buffering=0) as header:
+                        state = int.from_bytes(header.read(8), "little")
+                    said["bytes"] = said["settled"] if state == SETTLED else said["total"]
+                    yield said
+
+    def _tend(self) -> None:
+        """Follow the states that others set, as long as there is a session."""
+        if self._tender is None or not self._tender.is_alive():
+            self._tender = threading.Thread(target=self._tending, daemon=True)
+            self._tender.start()
+
+    def _tending(self) -> None:
+        while True:
+            time.sleep(TEND_EVERY)
+            for key, session in list(self._sessions.items()):
+                session.release()
+                if not session.alive:
+                    self.drop(key, session)
+
+
+def _fill(levels: Levels, begin: Start) -> None:
+    try:
+        fill(levels, begin.opened, begin.feed, begin.load)
+    except Exception as cause:
+        log.warning("a session ended: %s", cause)
+    finally:
+        begin.file.close()
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _saying(levels: Levels, facts: Facts) -> bytes:
+    shape = levels.shape
+    coarse = [factor for factor in shape.factors if max(shape.size(factor)) <= 3000]
+    return json.dumps(
+        {
+            "pid": os.getpid(),
+            "width": shape.width,
+            "height": shape.height,
+            "mode": shape.mode,
+            "factors": shape.factors,
+            "address": levels.address(),
+            "orientation": facts.orientation,
+            "profile": base64.b64encode(facts.profile or b"").decode(),
+            "total": shape.total,
+            "settled": sum(shape.bytes(factor) for factor in coarse),
+        }
+    ).encode()
+
+
+def _said(lock: int) -> dict[str, Any] | None:
+    try:
+        found = json.loads(os.pread(lock, MOST_SAID, 0))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

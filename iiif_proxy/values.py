@@ -1,0 +1,172 @@
+"""What a setting's text may be: each function reads one kind of value.
+
+Raises ValueError with what would be right, to go after "… is not".
+"""
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+UNITS = {
+    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+    "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
+}  # fmt: skip
+SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+# What both versions count as level 2, which every info.json here says of itself.
+LEVEL2_FORMATS = ("jpg", "png")
+URL_CHARACTERS = re.compile(r"[!#-;=?-Z\[\]_a-z~]*")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def size(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)", text)
+    if not found or found[2].lower() not in UNITS:
+        raise ValueError("a size in bytes such as 10GiB, 500MB or 1048576")
+    return int(float(found[1]) * UNITS[found[2].lower()])
+
+
+def seconds(text: str) -> float:
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)", text)
+    if not found or found[2].lower() not in SECONDS:
+        raise ValueError("a time such as 30s, 5m, 1h, 7d or plain seconds")
+    return float(found[1]) * SECONDS[found[2].lower()]
+
+
+def some_seconds(text: str) -> float:
+    """A time that something is given: not none at all."""
+    found = seconds(text)
+    if not found:
+        raise ValueError("a time above 0")
+    return found
+
+
+def number(low: int, high: int = 10**15) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def boolean(text: str) -> bool:
+    word = text.lower()
+    if word in {"1", "on", "true", "yes"}:
+        return True
+    if word in {"0", "off", "false", "no", ""}:
+        return False
+    raise ValueError("on or off")
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return text
+
+    return parse
+
+
+def url(text: str) -> str | None:
+    """A base URL, without the slash at its end."""
+    if not text:
+        return None
+    if not is_url(text) or "?" in text or "#" in text:
+        raise ValueError("an http or https URL without user, query or fragment")
+    return text.rstrip("/")
+
+
+def is_url(text: str) -> bool:
+    """Whether this is an absolute http(s) URL that can be sent as it is."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    return bool(
+        parts.scheme in {"http", "https"}
+        and parts.hostname
+        and port != 0
+        and "@" not in parts.netloc
+        and URL_CHARACTERS.fullmatch(text)
+    )
+
+
+def templates(text: str) -> tuple[str, ...]:
+    found = tuple(text.split())
+    for template in found:
+        scheme = template.partition(":")[0]
+        if scheme not in {"http", "https", "file", "app"} or "{id}" not in template:
+            raise ValueError("templates with {id} that begin with http:, https:, file: or app:")
+        fixed, _, rest = template.partition("{id}")
+        if scheme in {"http", "https"}:
+            whole = is_url(fixed + rest.replace("{id}", ""))
+            if not whole or "/" not in fixed.partition("://")[2] or "#" in template:
+                raise ValueError("a URL that names a host, with {id} in its path or query")
+        elif not template.startswith(scheme + ":/"):
+            raise ValueError(f"a template with an absolute path after {scheme}:")
+    if not found:
+        raise ValueError("at least one template with {id}")
+    return found
+
+
+def prefix(text: str) -> str:
+    clean = text.strip("/")
+    if not re.fullmatch(r"(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?", clean):
+        raise ValueError("a path such as /iiif")
+    return "/" + clean if clean else ""
+
+
+def folder(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part, strict=False) for part in words(text))
+    except ValueError:
+        raise ValueError("addresses or networks such as 127.0.0.1 10.0.0.0/8 ::1") from None
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def formats(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(words(text)))
+    if not set(LEVEL2_FORMATS) <= set(found):
+        raise ValueError("a list with jpg and png in it (info.json says level 2)")
+    return found
+
+
+def colour(text: str) -> tuple[int, int, int]:
+    names = {"white": "ffffff", "black": "000000"}
+    found = re.fullmatch(r"#?([0-9a-fA-F]{6})", names.get(text.lower(), text))
+    if not found:
+        raise ValueError("white, black or a colour such as #ffffff")
+    r, g, b = bytes.fromhex(found[1])
+    return r, g, b
+
+
+def document(text: str) -> Any:
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not all(isinstance(part, dict) for part in (found if isinstance(found, list) else [found])):
+        raise ValueError("a JSON object or a list of such")
+    return found
+
+
+def plain(text: str) -> str | None:
+    return text or None
+
+
+def some(parse: Callable[[str], int]) -> Callable[[str], int | None]:
+    return lambda text: parse(text) if text else None
