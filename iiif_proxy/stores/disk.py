@@ -12,7 +12,7 @@ from iiif_proxy.stores.base import Entry, Key, Stats, Write, checked, entry_of, 
 from iiif_proxy.stores.bound import Bound
 from iiif_proxy.stores.draft import Draft, unlinked
 from iiif_proxy.stores.marks import NANO, QUIET, Crc, Marks
-from iiif_proxy.stores.sweep import FOLDER, Swept, cost, count, walk
+from iiif_proxy.stores.sweep import FOLDER, Swept, cost, count, temporary_name, walk
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,10 @@ class DiskStore:
         if draft.spilled:
             descriptor, path = draft.spilled
             return self._named(descriptor, path, key, mtime)
-        descriptor, path = self._temporary(key)
+        # The length is in the name before room is taken: a sweep that counts meanwhile sees it
+        # twice rather than never. (Not by ftruncate: a power cut could leave nothing but that.)
+        due = 0 if self._bound.is_large(draft.size) else draft.size
+        descriptor, path = self._temporary(key, due)
         kept = False
         try:
             kept = self._written(descriptor, path, key, draft, mtime)
@@ -117,14 +120,11 @@ class DiskStore:
                 unlinked(path)
 
     def _written(self, descriptor: int, path: str, key: Key, draft: Draft, mtime: int) -> bool:
-        if not self._bound.is_large(draft.size):
-            # Before room is taken: a sweep that counts meanwhile sees it twice rather than never.
-            os.ftruncate(descriptor, draft.size)
         with self._bound.room(cost(draft.size)) as room:
             if room:
                 crc = Crc() if self._digest else None
                 draft.copy_to(descriptor, crc)
-                if os.lseek(descriptor, 0, os.SEEK_CUR) != draft.size:
+                if os.fstat(descriptor).st_size != draft.size:
                     raise OSError("the disk holds another length than was written")
                 self._complete(descriptor, path, key, draft.size, mtime, crc)
             return room
@@ -171,9 +171,9 @@ class DiskStore:
         if replaced:
             self._bound.count(-replaced)
 
-    def _temporary(self, key: Key) -> tuple[int, str]:
+    def _temporary(self, key: Key, due: int = 0) -> tuple[int, str]:
         """A new file beside the entry: descriptor and path. Raises OSError."""
-        path = f"{self._root}/{key.group}/{key.version}/.{token_hex(8)}.tmp"
+        path = f"{self._root}/{key.group}/{key.version}/{temporary_name(due)}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         # A sweep or a purge may take the folder away between making and using it.
         for _ in range(3):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from secrets import token_hex
 
 from iiif_proxy.stores.ledger import Ledger
 
@@ -38,6 +39,17 @@ def cost(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
+def temporary_name(due: int) -> str:
+    """A new name for a file that will have `due` bytes (0: not known)."""
+    return f".{token_hex(8)}.{due}.tmp"
+
+
+def _due(name: str) -> int:
+    """What a temporary file will cost."""
+    parts = name.split(".")
+    return cost(int(parts[2])) if len(parts) == 4 and parts[2].isdecimal() else 0
+
+
 def sweep(root: str, ledger: Ledger, target: int) -> Swept:
     """Evict what was used longest ago, down to `target` bytes. Raises OSError.
 
@@ -57,8 +69,9 @@ def count(root: str) -> tuple[int, int]:
     counting = _Sweep(root)
     entries = size = 0
     for _, name, status in counting.walk(tidy=False):
-        entries += not name.startswith(".")
-        size += cost(status.st_size)
+        temporary = name.startswith(".")
+        entries += not temporary
+        size += max(cost(status.st_size), _due(name) if temporary else 0)
     return entries, size + counting.folders
 
 
@@ -105,7 +118,7 @@ class _Sweep:
                 # By ctime: the mtime may already be the object's.
                 path = f"{self._root}/{folder}/{name}"
                 if now - status.st_ctime <= STALE or not _gone(path):
-                    self._bytes += size
+                    self._bytes += max(size, _due(name))
                 continue
             self._bytes += size
             self._entries += 1
