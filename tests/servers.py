@@ -4,6 +4,8 @@
         origin.routes["/a"] = reply(body=b"hello")
         assert ask(server.port, get("/a")).body == b"hello"
         assert origin.requests[-1].target == "/a"
+
+The client's side is in tests/clients.py.
 """
 
 import contextlib
@@ -18,86 +20,27 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.clients import Answer, Client, Fields, Stream, ask, fields_of, get, reply
+
+__all__ = [
+    "Answer",
+    "Client",
+    "Exchange",
+    "Fields",
+    "Origin",
+    "Request",
+    "Served",
+    "ask",
+    "get",
+    "gunicorn",
+    "reply",
+]
 ROOT = Path(__file__).parent.parent
-Fields = list[tuple[str, str]]
-
-
-def reply(
-    status: int | str = "200 OK", fields: Iterable[tuple[str, str]] = (), body: bytes = b""
-) -> bytes:
-    """An answer on the wire; Content-Length is made unless a framing is among the fields."""
-    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields)]
-    if not any(n.lower() in {"content-length", "transfer-encoding"} for n, _ in fields):
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
-
-
-def get(target: str, *lines: str, method: str = "GET", version: str = "1.1") -> bytes:
-    """A request on the wire without a body, of a visitor who closes afterwards."""
-    fixed = [f"{method} {target} HTTP/{version}", "Host: visited.example", "Connection: close"]
-    return "\r\n".join([*fixed, *lines, "", ""]).encode("latin-1")
-
-
-class Stream:
-    """Reading HTTP from a socket: lines, counted bytes, chunks."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._file = sock.makefile("rb", buffering=1 << 16)
-
-    def head(self) -> bytes:
-        """Up to the empty line, which is left out; what there is if the connection ends."""
-        lines = []
-        while (line := self._file.readline()) not in {b"\r\n", b"\n", b""}:
-            lines.append(line)
-        return b"".join(lines)
-
-    def exactly(self, count: int) -> Iterator[bytes]:
-        while count and (data := self._file.read1(min(count, 1 << 18))):
-            count -= len(data)
-            yield data
-        if count:
-            raise EOFError("broken off")
-
-    def chunks(self) -> Iterator[bytes]:
-        while size := int(self._file.readline().partition(b";")[0] or b"x", 16):
-            yield from self.exactly(size)
-            if self._file.readline() != b"\r\n":
-                raise EOFError("broken off")
-        self.head()
-
-    def until_closed(self) -> Iterator[bytes]:
-        while data := self._file.read1(1 << 18):
-            yield data
-
-    def some(self) -> bytes:
-        """What has come, at least a byte."""
-        return self._file.read1(1 << 18)
-
-    def body(self, fields: Fields, closes: bool) -> Iterator[bytes]:
-        named = {name.lower(): value for name, value in fields}
-        if named.get("transfer-encoding", "").lower() == "chunked":
-            return self.chunks()
-        if "content-length" in named:
-            return self.exactly(int(named["content-length"]))
-        return self.until_closed() if closes else iter(())
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-        self._file.close()
-        self._sock.close()
-
-
-def fields_of(head: bytes) -> tuple[str, Fields]:
-    first, *lines = head.decode("latin-1").replace("\r\n", "\n").rstrip("\n").split("\n")
-    parts = (line.partition(":") for line in lines)
-    return first, [(name, value.strip()) for name, _, value in parts]
 
 
 @dataclass
@@ -148,6 +91,7 @@ class Exchange:
 
 
 Handler = Callable[[Exchange], object]
+DEFAULT = reply(fields=[("Content-Type", "text/plain")], body=b"default")
 
 
 class Origin:
@@ -160,7 +104,7 @@ class Origin:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.routes: dict[str, bytes | Handler] = {}
-        self.default: bytes | Handler = reply(body=b"default")
+        self.default: bytes | Handler = DEFAULT
         self.requests: list[Request] = []
         self.connections = 0
         self.failures: list[BaseException] = []
@@ -191,8 +135,11 @@ class Origin:
             thread.join(5)
 
     def clear(self) -> None:
+        """Forget what was asked and what was told to answer."""
         self.requests.clear()
+        self.failures.clear()
         self.routes.clear()
+        self.default = DEFAULT
 
     def _accept(self) -> None:
         while True:
@@ -244,95 +191,6 @@ class Origin:
             exchange.read()
             exchange.write(answer)
         return exchange.open
-
-
-@dataclass
-class Answer:
-    """What the client saw. `whole` is false if the framing's end never came."""
-
-    status: int
-    reason: str
-    fields: Fields
-    head: bytes
-    body: bytes = b""
-    whole: bool = True
-    interim: list[bytes] = field(default_factory=list)
-
-    def all(self, name: str) -> list[str]:
-        return [value for key, value in self.fields if key.lower() == name.lower()]
-
-    def get(self, name: str) -> str | None:
-        return (self.all(name) or [None])[0]
-
-
-class Client:
-    """One connection: `send` bytes, `head` and `stream` or `answer` what comes back."""
-
-    def __init__(self, port: int, timeout: float = 10) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port), timeout)
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.stream = Stream(self._sock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stream.close()
-
-    def send(self, data: bytes) -> None:
-        self._sock.sendall(data)
-
-    def finish(self) -> None:
-        """No more will be sent; answers are still read."""
-        self._sock.shutdown(socket.SHUT_WR)
-
-    def head(self) -> Answer:
-        """The final answer's head, interim answers collected."""
-        interim = []
-        while True:
-            head = self.stream.head()
-            line, fields = fields_of(head)
-            _, status, reason = (line + "  ").split(" ", 2)
-            if not status.startswith("1"):
-                return Answer(
-                    int(status or 0), reason.rstrip(), fields, head, whole=bool(head), interim=interim
-                )
-            interim.append(head)
-
-    def answer(self, method: str = "GET") -> Answer:
-        answer = self.head()
-        if method != "HEAD" and answer.status not in {0, 204, 304}:
-            try:
-                for data in self.stream.body(answer.fields, closes=True):
-                    answer.body += data
-            except (EOFError, ValueError, OSError):
-                answer.whole = False
-        return answer
-
-
-def ask(port: int, *blocks: bytes, timeout: float = 10) -> Answer:
-    """Send, from a thread of its own in case the server answers before it reads, and parse."""
-    method = blocks[0].partition(b" ")[0].decode("latin-1")
-
-    def send() -> None:
-        with contextlib.suppress(OSError):
-            for block in blocks:
-                client.send(block)
-
-    with Client(port, timeout) as client:
-        if len(blocks) == 1 and len(blocks[0]) < 60_000:
-            client.send(blocks[0])
-            return client.answer(method)
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
-        answer = client.answer(method)
-    sender.join(5)
-    return answer
 
 
 @dataclass

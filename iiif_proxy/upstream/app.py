@@ -177,11 +177,7 @@ class Body:
                 if data:
                     return data
         except BadAnswer as cause:
-            self.close()
             raise OriginFailed("The origin broke off its answer.", str(cause)) from cause
-        except BaseException:
-            self.close()
-            raise
         raise StopIteration
 
     def _receive(self, connection: Connection) -> bytes:
@@ -200,7 +196,8 @@ class Body:
                 connection.close()
 
     def close(self) -> None:
-        """Broken off, from either side: the rest of the answer is not worth reading."""
+        """Called by the server at the end, also when either side broke off: a connection in the
+        middle of an answer is of no use."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -86,10 +86,12 @@ class Connection:
         return data[: match.start()]
 
     def _more(self, begun: bool, deadline: float) -> bytes:
-        # Trickled heads: the time is for all of it. One that comes at once costs no syscall here.
-        if begun:
-            self._sock.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
+            if begun:  # the time is for all of a head that trickles
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                self._sock.settimeout(left)
             more = self._sock.recv(HEAD_READ)
         except TimeoutError as cause:
             raise OriginTimeout("The origin did not answer in time.") from cause
