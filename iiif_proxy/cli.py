@@ -33,6 +33,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             # Who may be believed is decided by IIIF_PROXY_TRUSTED_PROXIES alone.
             "forwarded_allow_ips": "",
             "loglevel": self.settings.log_level,
+            # As long as gunicorn can: identifiers and the origin's queries may be.
+            "limit_request_line": 8190,
             # Nothing of ours in the user's home directory (gunicorn 25 and newer).
             "control_socket_disable": True,
         }

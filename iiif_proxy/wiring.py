@@ -11,7 +11,7 @@ from iiif_proxy.concurrency import Gate, SingleFlight
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.encode import EncodeOptions, available
-from iiif_proxy.imaging.reader import probe
+from iiif_proxy.imaging.routes import describe
 from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.service import ImageService
 from iiif_proxy.settings import Settings, SettingsError
@@ -146,7 +146,7 @@ def probe_within(max_pixels: int) -> Callable[[str, bool], dict[str, Any] | None
     """Read a header: its facts as JSON values, or None while it has not come whole."""
 
     def probe_values(path: str, whole: bool) -> dict[str, Any] | None:
-        info = probe(path, max_pixels=max_pixels, whole=whole)
+        info = describe(path, max_pixels, whole)
         return None if info is None else dataclasses.asdict(info)
 
     return probe_values

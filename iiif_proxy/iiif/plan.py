@@ -105,9 +105,10 @@ def resolve(request: ImageRequest, info: ImageInfo, limits: Limits, features: Fe
 
 
 def _quality(asked: str, info: ImageInfo) -> str:
-    """What is the same image is `default`: color always, gray of gray, bitonal of bilevel."""
+    """What is the same image is `default`: color always, gray of gray.
+
+    Not bitonal of bilevel: scaled down, black and white make gray, unless bitonal was asked for.
+    """
     if asked == "gray" and not info.gray and not info.bilevel:
         return "gray"
-    if asked == "bitonal" and not info.bilevel:
-        return "bitonal"
-    return "default"
+    return "bitonal" if asked == "bitonal" else "default"

@@ -9,13 +9,16 @@ from PIL import Image
 
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.imaging.color import to_srgb
-from iiif_proxy.imaging.formats import decoding, open_image
+from iiif_proxy.imaging.formats import HEAD, decoding, open_image, sniff
 from iiif_proxy.imaging.levels import WHOLE, LevelsLost
 from iiif_proxy.imaging.modes import working
 from iiif_proxy.imaging.orientation import orientation_of
-from iiif_proxy.imaging.reader import Reader
+from iiif_proxy.imaging.pixels import bare
+from iiif_proxy.imaging.reader import Reader, probe
 from iiif_proxy.imaging.session import Facts, Overview, Session
 from iiif_proxy.imaging.sessions import Sessions, Start
+from iiif_proxy.imaging.tiff import Tiff
+from iiif_proxy.ranges import FileSource
 
 # Sources below this many pixels are decoded each time: it takes as long as a session's upkeep.
 SESSION_LEAST = 1_000_000
@@ -35,6 +38,21 @@ class Content(Protocol):
 
     path: str
     descriptor: int
+
+
+def describe(path: str, max_pixels: int, whole: bool) -> ImageInfo | None:
+    """What the header says, upright; None while a growing file does not hold it yet.
+
+    A tiled TIFF has its own tiling in it, and no limit of pixels: it is never decoded whole.
+    Raises OriginFailed.
+    """
+    with open(path, "rb") as file:
+        tiff = sniff(file.read(HEAD)) == "tif"
+    if tiff and whole:
+        info = Tiff.open(FileSource(path)).info()
+        if info.tile_width:
+            return info
+    return probe(path, max_pixels=max_pixels, whole=whole)
 
 
 class Routes:
@@ -63,7 +81,8 @@ class Routes:
         """A part of a large image: others will follow. (A thumbnail never decodes it all.)"""
         info = self._info
         return (
-            (box.width, box.height) != (info.width, info.height)
+            not info.tile_width
+            and (box.width, box.height) != (info.width, info.height)
             and info.width * info.height >= SESSION_LEAST
             and self._sessions.fits(info.width, info.height)
         )
@@ -71,9 +90,20 @@ class Routes:
     def light(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
         """Straight from the file, decoded no finer than needed, when the gate lets it in."""
         held = self._content()
+        if self._info.tile_width:
+            return self._tiles(held, box, width, height, gate, timeout)
         reader = Reader(held.path, self._info, max_pixels=self._max_pixels)
         with gate.enter(reader.cost(box, width, height), timeout):
             return reader.read(box, width, height)
+
+    def _tiles(
+        self, held: Content, box: Box, width: int, height: int, gate: Gate, timeout: float
+    ) -> Image.Image:
+        """From a TIFF's own tiles, fetched and decoded no more than needed."""
+        page = self._sessions.tiff(self._key, lambda: Tiff.open(FileSource(held.path))).page
+        with gate.enter(page.price(box, width, height), timeout):
+            pixels = page.read(box, width, height)
+        return bare(to_srgb(bare(pixels), page.icc_profile))
 
     def tile(
         self, box: Box, width: int, height: int, timeout: float

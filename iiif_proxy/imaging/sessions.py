@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cachetools import LRUCache
 from PIL import Image
 
 from iiif_proxy.errors import Busy
@@ -27,9 +28,11 @@ from iiif_proxy.imaging.levels import (
     shape_of,
 )
 from iiif_proxy.imaging.session import Facts, Session
+from iiif_proxy.imaging.tiff import Tiff
 
 log = logging.getLogger(__name__)
 TEND_EVERY = 1.0
+TIFFS = 64
 MOST_SAID = 4 << 20
 
 
@@ -61,6 +64,17 @@ class Sessions:
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._tender: threading.Thread | None = None
+        self._tiffs: LRUCache[str, Tiff] = LRUCache(TIFFS)
+
+    def tiff(self, key: str, start: Callable[[], Tiff]) -> Tiff:
+        """An opened tiled TIFF: its directories are read once, its tiles when they are asked."""
+        with self._lock:
+            found = self._tiffs.get(key)
+        if found is None:
+            found = start()
+            with self._lock:
+                self._tiffs[key] = found
+        return found
 
     def fits(self, width: int, height: int) -> bool:
         return shape_of(width, height, "RGBX").total <= self._budget

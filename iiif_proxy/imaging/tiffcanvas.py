@@ -100,9 +100,7 @@ def cover(view: View, region: Box, width: int, height: int) -> tuple[Rect, Edges
     """
     left, right = region.x / view.factor_x, (region.x + region.width) / view.factor_x
     top, bottom = region.y / view.factor_y, (region.y + region.height) / view.factor_y
-    across, down = (right - left) / width, (bottom - top) / height
-    aside = 0 if across == 1 == left % 1 + 1 else math.ceil(SUPPORT * max(across, 1.0))
-    above = 0 if down == 1 == top % 1 + 1 else math.ceil(SUPPORT * max(down, 1.0))
+    aside, above = _reach(left, right, width), _reach(top, bottom, height)
     rect = Rect(
         max(0, int(left) - aside),
         max(0, int(top) - above),
@@ -110,6 +108,13 @@ def cover(view: View, region: Box, width: int, height: int) -> tuple[Rect, Edges
         max(math.ceil(bottom), min(math.ceil(bottom) + above, view.height)),
     )
     return rect, (left - rect.left, top - rect.top, right - rect.left, bottom - rect.top)
+
+
+def _reach(start: float, end: float, size: int) -> int:
+    """How far beyond the edges pixels count; whole pixels that stay as they are need no others."""
+    if end - start == size and start == int(start):
+        return 0
+    return math.ceil(SUPPORT * max((end - start) / size, 1.0))
 
 
 def _within(view: View, rect: Rect) -> Rect:
