@@ -277,4 +277,5 @@ def _raise(error: ProxyError, environ: Environ, start_response: StartResponse) -
 
 def filter_factory(global_conf: Mapping[str, str], **keywords: str) -> Callable[[App], IIIFProxy]:
     """PasteDeploy: `paste.filter_factory`, name `main`; keywords are settings by name."""
-    return lambda app: IIIFProxy(app, **keywords)
+    settings: dict[str, Any] = dict(keywords)
+    return lambda app: IIIFProxy(app, **settings)

@@ -2,68 +2,80 @@
 
 import hashlib
 import io
+import logging
 import threading
-from collections.abc import Callable
 
-from cachetools import LRUCache, cached
+from cachetools import LRUCache
 from PIL import Image, ImageChops, ImageCms
 
 from iiif_proxy.imaging.pixels import Convert, bare
 
-# Larger ones exist (press profiles have 3 MB) but not as large as this.
+log = logging.getLogger(__name__)
+# Press profiles have 3 MB; what is larger than this is no profile.
 MAX_PROFILE = 16 << 20
 # What a profile may change and still be called sRGB: the roundings of its own tables.
 SAME = 1
 
-_SPACES = {"L": "GRAY", "LA": "GRAY", "RGB": "RGB ", "RGBA": "RGB ", "CMYK": "CMYK", "LAB": "Lab "}
-_PLAIN = {"1": "L", "La": "LA", "RGBa": "RGBA", "P": "RGB", "PA": "RGBA", "I;16": "L"}
-_SRGB_MODES = frozenset({"L", "LA", "RGB", "RGBA"})
+_SPACES = {
+    "L": "GRAY",
+    "LA": "GRAY",
+    "RGB": "RGB ",
+    "RGBX": "RGB ",
+    "RGBA": "RGB ",
+    "CMYK": "CMYK",
+    "LAB": "Lab ",
+}
+_PLAIN = {"1": "L", "La": "LA", "RGBa": "RGBA", "P": "RGB", "PA": "RGBA"}
+_SHOWN = frozenset({"L", "LA", "RGB", "RGBX", "RGBA"})
+
+_lock = threading.Lock()
+_changes: LRUCache[tuple[bytes, str], Convert | None] = LRUCache(64)
 
 
 def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """The image in sRGB: L, LA, RGB or RGBA. Gray stays gray, alpha stays as it is.
+    """The image in sRGB: L, LA, RGB, RGBX or RGBA. Gray stays gray, alpha stays as it is.
 
-    Relative colorimetric with black-point compensation. A profile that is broken or not of this
-    kind of image is left out. CMYK without a profile is plain subtraction.
+    Relative colorimetric with black-point compensation. A profile that is broken or belongs to
+    other pixels is passed over. CMYK without a profile is plain subtraction.
     """
     if image.mode not in _SPACES:
         image = image.convert(_PLAIN.get(image.mode, "RGB"))
     if icc_profile and len(icc_profile) <= MAX_PROFILE:
-        change = _change(hashlib.sha256(icc_profile).digest(), image.mode, _Profile(icc_profile))
+        change = _change(icc_profile, image.mode)
         if change is not None:
             return change(image)
-    return image if image.mode in _SRGB_MODES else image.convert("RGB")
+    return image if image.mode in _SHOWN else image.convert("RGB")
 
 
-class _Profile(bytes):
-    """A profile's bytes, left out of the cache's keys: their digest stands there."""
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Profile)
-
-
-@cached(LRUCache(64), lock=threading.Lock())
-def _change(digest: bytes, mode: str, profile: _Profile) -> Convert | None:
+def _change(profile: bytes, mode: str) -> Convert | None:
     """What turns images of this mode and profile into sRGB; None: nothing need or can be done.
 
-    Made once (2 ms, LUT profiles 20) and shared: lcms allows that, measured with 4 threads.
+    Made once (2 ms, from large tables 20) and shared: lcms allows it, measured with 4 threads.
     """
+    key = (hashlib.sha256(profile).digest(), mode)
+    with _lock:
+        if key in _changes:
+            return _changes[key]
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(bytes(profile)))
-        if source.profile.xcolor_space != _SPACES[mode]:
-            return None
-        if mode in ("L", "LA"):
-            return _gray_change(source)
-        target = mode if mode == "RGBA" else "RGB"
-        apply = _transform(source, mode, target)
-        if mode in ("RGB", "RGBA") and _is_identity(_transform(source, "RGB", "RGB")):
-            return None
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        made = _build(profile, mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as fault:
+        log.info("a colour profile is passed over: %s", fault)
+        made = None
+    with _lock:
+        _changes[key] = made
+    return made
+
+
+def _build(profile: bytes, mode: str) -> Convert | None:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    space = source.profile.xcolor_space
+    if space != _SPACES[mode]:
+        raise ValueError(f"{space!r} for pixels of mode {mode}")
+    if mode in ("L", "LA"):
+        return _gray(source)
+    if mode.startswith("RGB") and _is_srgb(source):
         return None
-    return apply
+    return _transform(source, mode, mode if mode.startswith("RGB") else "RGB")
 
 
 def _transform(source: ImageCms.ImageCmsProfile, mode: str, target: str) -> Convert:
@@ -75,28 +87,25 @@ def _transform(source: ImageCms.ImageCmsProfile, mode: str, target: str) -> Conv
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
         ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
+    # `apply` hangs the profile on the image that it returns.
     return lambda image: bare(transform.apply(image))
 
 
-def _gray_change(source: ImageCms.ImageCmsProfile) -> Convert | None:
-    """256 grays through the profile are a table; sRGB's own gray is any of its channels."""
+def _gray(source: ImageCms.ImageCmsProfile) -> Convert | None:
+    """256 grays through the profile are a table; gray in sRGB is any of its channels."""
     ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
     table = list(_transform(source, "L", "RGB")(ramp).getchannel("G").tobytes())
-    if max(abs(value - index) for index, value in enumerate(table)) <= SAME:
+    if all(abs(value - index) <= SAME for index, value in enumerate(table)):
         return None
-
-    def change(image: Image.Image) -> Image.Image:
-        if image.mode == "L":
-            return image.point(table)
-        return image.point(table + list(range(256)))
-
-    return change
+    opaque = list(range(256))
+    return lambda image: image.point(table if image.mode == "L" else table + opaque)
 
 
-def _is_identity(apply: Callable[[Image.Image], Image.Image]) -> bool:
-    """Whether it leaves colours from all over the cube as they are: then it is sRGB already."""
+def _is_srgb(source: ImageCms.ImageCmsProfile) -> bool:
+    """Whether colours from all over the cube stay as they are, whatever its name."""
     steps = [*range(0, 256, 32), 255]
     cube = bytes(part for r in steps for g in steps for b in steps for part in (r, g, b))
     image = Image.frombytes("RGB", (len(steps) ** 2, len(steps)), cube)
-    ranges = ImageChops.difference(image, apply(image)).getextrema()
-    return all(isinstance(span, tuple) and span[1] <= SAME for span in ranges)
+    change = _transform(source, "RGB", "RGB")(image)
+    spans = ImageChops.difference(image, change).getextrema()
+    return all(isinstance(span, tuple) and span[1] <= SAME for span in spans)

@@ -6,6 +6,9 @@ anything; it would have to be changed for all threads. Here `max_pixels` is an a
 """
 
 import contextlib
+import os
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -21,19 +24,28 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from iiif_proxy.errors import OriginFailed, ProxyError
-from iiif_proxy.imaging import webp
+from iiif_proxy.imaging import jpeg2000, webp
+
+Path = str | os.PathLike[str]
 
 MAX_PIXELS = 500_000_000
+NO_IMAGE = "What the origin sent is no image that can be decoded."
+# What Pillow's codecs have been seen to throw at broken data.
+FAULTS = (
+    OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, AttributeError,
+    ArithmeticError, RuntimeError, MemoryError, Warning, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 # So many bytes tell every format here.
 HEAD = 64
 
 _SIGNATURES = (
-    (b"\xff\xd8\xff", "jpg"),
+    (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"II*\0", "tif"),
-    (b"MM\0*", "tif"),
-    (b"II+\0", "tif"),
-    (b"MM\0+", "tif"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
     (b"GIF87a", "gif"),
     (b"GIF89a", "gif"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "jp2"),
@@ -59,7 +71,17 @@ class _Jpeg(JpegImageFile):
         pass
 
 
-class _Jpeg2K(Jpeg2KImageFile):
+class Jpeg2000(Jpeg2KImageFile):
+    """With the colour profile, and `halvings`: how often it can be halved while it is decoded."""
+
+    def _open(self) -> None:
+        super()._open()
+        assert self.fp is not None
+        facts = jpeg2000.read_facts(self.fp)
+        self.halvings = facts.halvings
+        if facts.icc_profile:
+            self.info["icc_profile"] = facts.icc_profile
+
     def load(self) -> Any:
         """Decode at 1 / 2**reduce, rounded up as OpenJPEG rounds.
 
@@ -81,7 +103,7 @@ class _Tiff(TiffImageFile):
 
     def load_prepare(self) -> None:
         if self._im is None:
-            self.im = Image.core.new(self.mode, self._tile_size)
+            self.im = Image.new(self.mode, self._tile_size).im
         ImageFile.ImageFile.load_prepare(self)
 
     def load_end(self) -> None:
@@ -92,11 +114,11 @@ _OPENERS: dict[str, Callable[[IO[bytes], str], ImageFile.ImageFile]] = {
     "avif": AvifImageFile,
     "bmp": BmpImageFile,
     "gif": GifImageFile,
-    "jp2": _Jpeg2K,
-    "jpg": _Jpeg,
+    "jp2": Jpeg2000,
+    "jpeg": _Jpeg,
     "png": PngImageFile,
     "ppm": PpmImageFile,
-    "tif": _Tiff,
+    "tiff": _Tiff,
     "webp": WebPImageFile,
 }
 
@@ -128,12 +150,25 @@ def readable(head: bytes) -> str:
     return name
 
 
-def open_image(file: IO[bytes], max_pixels: int = MAX_PIXELS) -> ImageFile.ImageFile:
-    """Read the header. `size` and pixels are as stored, whatever the orientation says.
+def opened(file: Path | IO[bytes], max_pixels: int | None = None) -> ImageFile.ImageFile:
+    """Read the header. Size and pixels are as stored, whatever the orientation says.
 
-    The file stays open, and belongs to the caller. OriginFailed for what is no image, is not
-    allowed, is broken or has more than `max_pixels`.
+    A file given by its path is closed with the image, another belongs to the caller. OriginFailed
+    for what is no image, is not allowed, is broken or has more than `max_pixels`.
     """
+    if not isinstance(file, str | os.PathLike):
+        return _opened(file, max_pixels)
+    own = open_file(file)
+    try:
+        image = _opened(own, max_pixels)
+    except BaseException:
+        own.close()
+        raise
+    image._exclusive_fp = True
+    return image
+
+
+def _opened(file: IO[bytes], max_pixels: int | None) -> ImageFile.ImageFile:
     file.seek(0)
     name = readable(file.read(HEAD))
     file.seek(0)
@@ -144,14 +179,22 @@ def open_image(file: IO[bytes], max_pixels: int = MAX_PIXELS) -> ImageFile.Image
             file.seek(0)
         # Without a file name Pillow does not map the file: no SIGBUS when it is cut off meanwhile.
         image = _OPENERS[name](file, "")
-        if not image.tile:
+        if name == "jpeg" and not image.tile:
             raise SyntaxError("no pixels behind the header")
     limit(*image.size, max_pixels)
     return image
 
 
-def limit(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
+def open_file(path: Path) -> IO[bytes]:
+    try:
+        return open(path, "rb")
+    except OSError as cause:
+        raise OriginFailed("The source image cannot be read.", str(cause)) from cause
+
+
+def limit(width: int, height: int, max_pixels: int | None) -> None:
+    """OriginFailed for more pixels than that."""
+    if max_pixels is not None and width * height > max_pixels:
         raise OriginFailed("The source image is too large for this server.", f"{width}x{height}")
 
 
@@ -163,6 +206,4 @@ def decoding() -> Iterator[None]:
     except ProxyError:
         raise
     except Exception as cause:
-        raise OriginFailed(
-            "What the origin sent is no image that can be decoded.", repr(cause)
-        ) from cause
+        raise OriginFailed(NO_IMAGE, repr(cause)) from cause

@@ -5,13 +5,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from PIL import Image, ImageChops
+from PIL import Image
 
-from iiif_proxy.imaging.pixels import Convert
+from iiif_proxy.imaging.pixels import Convert, cut
 
-SCALABLE = frozenset({"L", "LA", "RGB", "RGBA", "CMYK", "LAB"})
+SCALABLE = frozenset({"L", "LA", "RGB", "RGBX", "RGBA", "CMYK", "LAB"})
 GRAY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
-_PLAIN = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
+_PLAIN = {"1": "L", "La": "LA", "RGBa": "RGBA", "YCbCr": "RGB", "HSV": "RGB"}
 # Samples below 8 bits are spread over the whole range, their transparent colour is not.
 _SPREAD = {"L;2": 85, "L;4": 17}
 
@@ -37,6 +37,13 @@ def working(image: Image.Image) -> Convert:
     if mode in ("1", "L", "RGB") and "transparency" in image.info:
         return _keyed(image)
     return _to(mode if mode in SCALABLE else _PLAIN.get(mode, "RGB"))
+
+
+def normal(image: Image.Image) -> Image.Image:
+    """All of an image, decoded and converted (see `working`)."""
+    convert = working(image)
+    image.load()
+    return convert(cut(image, 0, 0, *image.size))
 
 
 def _to(mode: str) -> Convert:
@@ -94,10 +101,10 @@ def _range_of(image: Image.Image) -> Callable[[], Range]:
         return lambda: _ordered((0, (1 << bits) - 1), inverted)
     if image.mode == "I" and not tags:  # PNM: Pillow scales to 16 bits
         return lambda: (0, 65535)
-    declared = _number(tags.get(_SMALLEST)), _number(tags.get(_LARGEST))
-    if declared[0] is not None and declared[1] is not None and declared[0] < declared[1]:
-        low, high = declared
-        return lambda: _ordered((low, high), inverted)
+    low, high = _number(tags.get(_SMALLEST)), _number(tags.get(_LARGEST))
+    if low is not None and high is not None and low < high:
+        declared = low, high
+        return lambda: _ordered(declared, inverted)
 
     @functools.cache
     def measured() -> Range:

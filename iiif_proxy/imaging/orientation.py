@@ -62,29 +62,32 @@ def orientation_in(exif: bytes) -> int:
     return UPRIGHT
 
 
-def swapped(orientation: int) -> bool:
-    """Whether upright width is stored height."""
-    return orientation > 4
+class Stored:
+    """The geometry between upright and stored pixels; `width` and `height` are the stored ones."""
 
+    def __init__(self, orientation: int, width: int, height: int) -> None:
+        self.orientation, self.width, self.height = orientation, width, height
 
-def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    return (size[1], size[0]) if swapped(orientation) else size
+    @property
+    def upright(self) -> tuple[int, int]:
+        """The size of the upright image."""
+        return self.size(self.width, self.height)
 
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """An upright size as stored, or the other way round."""
+        return (height, width) if self.orientation > 4 else (width, height)
 
-def as_stored(
-    box: Box, width: int, height: int, orientation: int, size: tuple[int, int]
-) -> tuple[Box, int, int]:
-    """A region of the upright image and its size, as they lie in stored pixels (`size` of them)."""
-    x, y, w, h = box.x, box.y, box.width, box.height
-    if swapped(orientation):
-        x, y, w, h = y, x, h, w
-        width, height = height, width
-    # After the swap every turn is a mirror of x, of y, of both or of none.
-    if orientation in (2, 3, 7, 8):
-        x = size[0] - x - w
-    if orientation in (3, 4, 6, 7):
-        y = size[1] - y - h
-    return Box(x, y, w, h), width, height
+    def box(self, box: Box) -> Box:
+        """A region of the upright image in stored pixels."""
+        x, y, w, h = box.x, box.y, box.width, box.height
+        if self.orientation > 4:
+            x, y, w, h = y, x, h, w
+        # After the swap every turn is a mirror of x, of y, of both or of none.
+        if self.orientation in (2, 3, 7, 8):
+            x = self.width - x - w
+        if self.orientation in (3, 4, 6, 7):
+            y = self.height - y - h
+        return Box(x, y, w, h)
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:

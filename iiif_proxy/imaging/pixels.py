@@ -5,6 +5,7 @@ from collections.abc import Callable
 from PIL import Image
 
 Convert = Callable[[Image.Image], Image.Image]
+Colour = tuple[int, int, int]
 
 
 def bare(image: Image.Image) -> Image.Image:
@@ -42,3 +43,16 @@ def padded(image: Image.Image, left: int, top: int, right: int, bottom: int) -> 
             row = grown.crop((0, y, grown.width, y + 1))
             grown.paste(row.resize((grown.width, count), nearest), (0, at))
     return grown
+
+
+def flatten(image: Image.Image, background: Colour) -> Image.Image:
+    """Without alpha: lying on the background. Gray stays gray if the background is."""
+    if image.mode not in ("LA", "RGBA"):
+        return image
+    if image.mode == "LA" and len(set(background)) == 1:
+        below = Image.new("L", image.size, background[0])
+        below.paste(image.getchannel("L"), mask=image.getchannel("A"))
+        return below
+    below = Image.new("RGB", image.size, background)
+    below.paste(image.convert("RGB"), mask=image.getchannel("A"))
+    return below

@@ -1,44 +1,50 @@
-"""Source files: what their header says, and any region of them, decoded no finer than needed."""
+"""The only door to pixels: a header read, and a region of the upright image at a size."""
 
 import os
-from typing import IO, Any, BinaryIO, Literal, cast, overload
+from typing import IO, BinaryIO, Literal, cast, overload
 
 from PIL import Image, ImageFile
-from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from iiif_proxy.errors import OriginFailed
 from iiif_proxy.iiif.model import Box, ImageInfo
-from iiif_proxy.imaging import jpeg2000, webp
+from iiif_proxy.imaging import webp
 from iiif_proxy.imaging.color import to_srgb
 from iiif_proxy.imaging.formats import (
+    FAULTS,
     HEAD,
     MAX_PIXELS,
+    NO_IMAGE,
+    Jpeg2000,
+    Path,
     decoding,
     limit,
-    open_image,
+    open_file,
+    opened,
     readable,
     sniff,
 )
 from iiif_proxy.imaging.modes import GRAY, working
-from iiif_proxy.imaging.orientation import (
-    as_stored,
-    orientation_in,
-    orientation_of,
-    upright,
-    upright_size,
-)
-from iiif_proxy.imaging.pixels import bare, cut, padded
+from iiif_proxy.imaging.orientation import Stored, orientation_in, orientation_of, upright
+from iiif_proxy.imaging.pixels import bare, padded
 from iiif_proxy.imaging.resample import Edges, on_grid, resample
 
-Path = str | os.PathLike[str]
+__all__ = [
+    "FAULTS", "NO_IMAGE", "Reader", "Stored", "finished", "opened", "orientation_of", "probe",
+]  # fmt: skip
+
 # Reductions that libjpeg decodes at.
 _DCT_SCALES = (8, 4, 2)
+# Of a JPEG 2000, by default of every encoder.
+_USUAL_HALVINGS = 5
+# Known only when the file is whole: their directory, or all of it, may stand at the end.
+_LATE = ("tiff", "avif")
 
 
 @overload
-def probe(file: Path | BinaryIO, *, max_pixels: int = ..., whole: Literal[True] = ...) -> ImageInfo:
-    ...
+def probe(
+    file: Path | BinaryIO, *, max_pixels: int = ..., whole: Literal[True] = ...
+) -> ImageInfo: ...
 
 
 @overload
@@ -55,8 +61,8 @@ def probe(
     has EXIF (which stands at its end); TIFF and AVIF only when they are whole.
     """
     if isinstance(file, str | os.PathLike):
-        with _opened(file) as opened:
-            return _probe(opened, max_pixels, whole)
+        with open_file(file) as own:
+            return _probe(own, max_pixels, whole)
     return _probe(file, max_pixels, whole)
 
 
@@ -66,23 +72,31 @@ def _probe(file: IO[bytes], max_pixels: int, whole: bool) -> ImageInfo | None:
     if not whole and len(head) < HEAD and sniff(head) is None:
         return None
     name = readable(head)
-    if not whole and name in ("tif", "avif"):
+    if not whole and name in _LATE:
         return None
-    if name == "webp":
-        return _probe_webp(file, max_pixels, whole)
     watched = _Watched(file)
     try:
-        image = open_image(cast("IO[bytes]", watched), max_pixels)
+        info = _info(watched, name, max_pixels)
     except OriginFailed:
         if watched.ended and not whole:
             return None
         raise
-    if watched.ended and not whole:
-        return None
-    width, height = upright_size(image.size, orientation_of(image))
+    return None if watched.ended and not whole else info
+
+
+def _info(watched: "_Watched", name: str, max_pixels: int) -> ImageInfo:
+    file = cast("IO[bytes]", watched)
+    if name == "webp":
+        file.seek(0)
+        with decoding():
+            header = webp.read_header(file)
+        limit(header.width, header.height, max_pixels)
+        stored = Stored(orientation_in(header.exif), header.width, header.height)
+        return ImageInfo(*stored.upright, format=name, alpha=header.alpha)
+    image = opened(file, max_pixels)
+    stored = Stored(orientation_of(image), *image.size)
     return ImageInfo(
-        width=width,
-        height=height,
+        *stored.upright,
         format=name,
         gray=image.mode in GRAY,
         bilevel=image.mode == "1",
@@ -90,27 +104,11 @@ def _probe(file: IO[bytes], max_pixels: int, whole: bool) -> ImageInfo | None:
     )
 
 
-def _probe_webp(file: IO[bytes], max_pixels: int, whole: bool) -> ImageInfo | None:
-    file.seek(0)
-    try:
-        with decoding():
-            header = webp.read_header(file)
-    except OriginFailed as refused:
-        if not whole and isinstance(refused.__cause__, EOFError):
-            return None
-        raise
-    limit(header.width, header.height, max_pixels)
-    if not header.complete and not whole:
-        return None
-    size = upright_size((header.width, header.height), orientation_in(header.exif))
-    return ImageInfo(*size, format="webp", alpha=header.alpha)
-
-
 class Reader:
     """A source file. Every `read` opens it anew: safe to share among threads."""
 
-    def __init__(self, path: Path, info: ImageInfo, *, max_pixels: int = MAX_PIXELS) -> None:
-        """`info` is what `probe` said of the file (or of its first bytes)."""
+    def __init__(self, path: Path, info: ImageInfo, *, max_pixels: int | None = None) -> None:
+        """`info` is what `probe` said of the file, or of its first bytes."""
         self.info = info
         self._path = path
         self._max_pixels = max_pixels
@@ -123,46 +121,82 @@ class Reader:
         OriginFailed for what cannot be decoded, is too large or is not what `info` says.
         """
         limit(self.info.width, self.info.height, self._max_pixels)
-        with _opened(self._path) as file:
-            image = open_image(file, self._max_pixels)
+        with opened(self._path, self._max_pixels) as image:
             orientation = orientation_of(image)
-            if upright_size(image.size, orientation) != (self.info.width, self.info.height):
+            stored = Stored(orientation, *image.size)
+            if stored.upright != (self.info.width, self.info.height):
                 raise OriginFailed("The source image changed while it was read.")
-            region, width, height = as_stored(box, width, height, orientation, image.size)
-            convert = working(image)
+            region, (width, height) = stored.box(box), stored.size(width, height)
             profile = image.info.get("icc_profile")
-            if isinstance(image, Jpeg2KImageFile):
-                facts = jpeg2000.read_facts(file)
-                profile = facts.icc_profile
-                wanted = _halvings(region, width, height, facts.halvings)
-                image, edges = _decode_jpeg2000(image, file, region, wanted)
+            convert = working(image)
+            if isinstance(image, Jpeg2000):
+                decoded, edges = self._decode_jpeg2000(image, region, width, height)
             else:
-                scale = 1
-                if isinstance(image, JpegImageFile):
-                    scale = _dct_scale(region, width, height)
-                    image.draft(None, (image.width // scale, image.height // scale))
-                with decoding():
-                    image.load()
-                edges = _edges(region, scale, image)
-                if on_grid(region, width, height, scale):
-                    left, top = int(edges[0]), int(edges[1])
-                    edges = (left, top, left + width, top + height)
-            pixels = resample(image, edges, width, height, convert)
-        return bare(to_srgb(bare(upright(pixels, orientation)), profile))
+                decoded, edges = _decode(image, region, width, height)
+            return finished(resample(decoded, edges, width, height, convert), profile, orientation)
 
     def cost(self, box: Box, width: int, height: int) -> int:
-        """How many pixels `read` decodes for this, to reckon with before: it may open the file."""
-        power = 1
-        if self.info.format == "jpg":
-            power = _dct_scale(box, width, height)
+        """The pixels that `read` holds for this: those decoded and those answered.
+
+        Known without the file; a JPEG 2000 is taken to have the usual number of resolutions.
+        """
+        shrink = 1
+        if self.info.format == "jpeg":
+            shrink = _dct_scale(box, width, height)
         elif self.info.format == "jp2":
-            with _opened(self._path) as file:
-                most = jpeg2000.read_facts(file).halvings
-            power = 1 << _halvings(box, width, height, most)
-        return -(-self.info.width // power) * -(-self.info.height // power)
+            shrink = 1 << _halvings(box, width, height, _USUAL_HALVINGS)
+        return -(-self.info.width // shrink) * -(-self.info.height // shrink) + width * height
+
+    def _decode_jpeg2000(
+        self, image: Jpeg2000, box: Box, width: int, height: int
+    ) -> tuple[Image.Image, Edges]:
+        """Decode, reduced if possible, and say where the box lies in what came out.
+
+        A reduced pixel is not the mean of its square: the wavelet's low pass is centred on the
+        square's first pixel. So all lies up to half a reduced pixel further to the right and
+        down, and the last half pixel is not there at all: the rim is repeated.
+        """
+        halvings = _halvings(box, width, height, image.halvings)
+        if not halvings:
+            with decoding():
+                image.load()
+            return image, _edges(box, 1, image)
+        image.reduce = halvings
+        try:
+            image.load()
+        except FAULTS:  # also where a tile of the file would vanish: try it whole
+            with opened(self._path) as again, decoding():
+                again.load()
+                return again, _edges(box, 1, again)
+        factor = 1 << halvings
+        shift = 0.5 - 0.5 / factor
+        corners = (box.x, box.y, box.x + box.width, box.y + box.height)
+        x0, y0, x1, y1 = (corner / factor + shift for corner in corners)
+        return padded(image, 0, 0, 1, 1), (x0, y0, x1, y1)
+
+
+def finished(pixels: Image.Image, profile: bytes | None, orientation: int) -> Image.Image:
+    """Stored pixels as the outside sees them: in sRGB or gray, upright, without any info."""
+    return bare(upright(to_srgb(pixels, profile), orientation))
+
+
+def _decode(
+    image: ImageFile.ImageFile, box: Box, width: int, height: int
+) -> tuple[Image.Image, Edges]:
+    """Decode, a JPEG by its DCT scales, and say where the box lies in what came out."""
+    scale = 1
+    if isinstance(image, JpegImageFile):
+        scale = _dct_scale(box, width, height)
+        if scale > 1:
+            # Of sizes between w/s and w/2s Pillow takes exactly s.
+            image.draft(None, (image.width // scale, image.height // scale))
+    with decoding():
+        image.load()
+    return image, _edges(box, scale, image)
 
 
 def _dct_scale(box: Box, width: int, height: int) -> int:
+    """Sizes that were rounded up (of tiles at the edge, of the whole) belong to their scale too."""
     for scale in _DCT_SCALES:
         if on_grid(box, width, height, scale) or _covers(box, width, height, scale):
             return scale
@@ -188,46 +222,6 @@ def _edges(box: Box, scale: int, image: Image.Image) -> Edges:
         min((box.x + box.width) / scale, image.width),
         min((box.y + box.height) / scale, image.height),
     )
-
-
-def _decode_jpeg2000(
-    image: ImageFile.ImageFile, file: IO[bytes], box: Box, halvings: int
-) -> tuple[Image.Image, Edges]:
-    """Decode, reduced if possible, and say where the box lies in what came out.
-
-    A reduced pixel is not the mean of its square: the wavelet's low pass is centred on the
-    square's first pixel. So everything lies up to half a reduced pixel further to the right and
-    down, and the last half pixel of the image is not there: the rim is repeated.
-    """
-    if halvings:
-        loaded = _reduced(image, halvings)
-        if loaded is not None:
-            factor = 1 << halvings
-            shift = 0.5 - 0.5 / factor
-            corners = (box.x, box.y, box.x + box.width, box.y + box.height)
-            x0, y0, x1, y1 = (corner / factor + shift for corner in corners)
-            return padded(loaded, 0, 0, 1, 1), (x0, y0, x1, y1)
-        image = open_image(file, image.width * image.height)
-    with decoding():
-        image.load()
-    return image, _edges(box, 1, image)
-
-
-def _reduced(image: Any, halvings: int) -> Image.Image | None:
-    """None where the codec refuses, as it does when a tile of the file would vanish."""
-    image.reduce = halvings
-    try:
-        image.load()
-    except Exception:
-        return None
-    return cut(image, 0, 0, *image.size)
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return open(path, "rb")
-    except OSError as cause:
-        raise OriginFailed("The source image cannot be read.", str(cause)) from cause
 
 
 class _Watched:

@@ -9,11 +9,10 @@ from PIL import Image
 
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.imaging.color import to_srgb
-from iiif_proxy.imaging.formats import HEAD, decoding, open_image, sniff
+from iiif_proxy.imaging.formats import HEAD, decoding, opened, sniff
 from iiif_proxy.imaging.levels import WHOLE, LevelsLost
 from iiif_proxy.imaging.modes import working
 from iiif_proxy.imaging.orientation import orientation_of
-from iiif_proxy.imaging.pixels import bare
 from iiif_proxy.imaging.reader import Reader, probe
 from iiif_proxy.imaging.session import Facts, Overview, Session
 from iiif_proxy.imaging.sessions import Sessions, Start
@@ -47,7 +46,7 @@ def describe(path: str, max_pixels: int, whole: bool) -> ImageInfo | None:
     Raises OriginFailed.
     """
     with open(path, "rb") as file:
-        tiff = sniff(file.read(HEAD)) == "tif"
+        tiff = sniff(file.read(HEAD)) == "tiff"
     if tiff and whole:
         info = Tiff.open(FileSource(path)).info()
         if info.tile_width:
@@ -102,8 +101,7 @@ class Routes:
         """From a TIFF's own tiles, fetched and decoded no more than needed."""
         page = self._sessions.tiff(self._key, lambda: Tiff.open(FileSource(held.path))).page
         with gate.enter(page.price(box, width, height), timeout):
-            pixels = page.read(box, width, height)
-        return bare(to_srgb(bare(pixels), page.icc_profile))
+            return page.read(box, width, height)
 
     def tile(
         self, box: Box, width: int, height: int, timeout: float
@@ -126,7 +124,7 @@ class Routes:
     def _preview(self, session: Session, box: Box, width: int, height: int) -> None:
         """While all pixels are being decoded, the first who asks for little decodes little."""
         few = Overview.FACTOR * width <= box.width + Overview.FACTOR
-        if session.levels.state >= WHOLE or not few or self._info.format != "jpg":
+        if session.levels.state >= WHOLE or not few or self._info.format != "jpeg":
             return
         if session.mine and session.overview.begin():
             session.overview.offer(self._eighth(session))
@@ -137,7 +135,7 @@ class Routes:
         size = shape.size(Overview.FACTOR)
         held = self._content()
         with open(held.path, "rb") as file:
-            image = open_image(file, self._max_pixels)
+            image = opened(file, self._max_pixels)
             image.draft(None, size)
             with decoding():
                 image.load()
@@ -149,7 +147,7 @@ class Routes:
         held = self._content()
         file = open(held.path, "rb")  # noqa: SIM115  # closed when the session is filled
         try:
-            image = open_image(file, self._max_pixels)
+            image = opened(file, self._max_pixels)
             orientation = orientation_of(image)
             convert, profile = working(image), image.info.get("icc_profile")
         except BaseException:

@@ -11,7 +11,7 @@ from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.iiif.tiles import scale_factors
 from iiif_proxy.imaging import jpegtile, tiffcanvas, tiffcodec
 from iiif_proxy.imaging.color import MAX_PROFILE, to_srgb
-from iiif_proxy.imaging.orientation import as_stored, upright, upright_size
+from iiif_proxy.imaging.orientation import Stored, upright
 from iiif_proxy.imaging.pixels import bare
 from iiif_proxy.imaging.tifflevel import (
     ICC_PROFILE,
@@ -64,10 +64,12 @@ class Page:
         """
         first = self.levels[0]
         gray = first.photometric in (0, 1)
-        size = upright_size((first.width, first.height), self.orientation)
+        stored = Stored(self.orientation, first.width, first.height)
+        width, height = stored.upright
         info = ImageInfo(
-            *size,
-            format="tif",
+            width,
+            height,
+            format="tiff",
             gray=gray,
             bilevel=gray and first.bits == 1 and first.samples == 1,
             alpha=first.alpha,
@@ -76,7 +78,7 @@ class Page:
         sane = TILE_SIDES[0] <= min(tile) and max(tile) <= TILE_SIDES[1]
         if not (self.supported and first.tiled and sane and self.orientation in (1, 5)):
             return info
-        width, height = upright_size(tile, self.orientation)
+        width, height = stored.size(*tile)
         factors = scale_factors(info, min(tile))
         return replace(info, tile_width=width, tile_height=height, scale_factors=factors)
 
@@ -143,7 +145,8 @@ class Page:
 
     def _as_stored(self, box: Box, width: int, height: int) -> tuple[Box, int, int]:
         first = self.levels[0]
-        return as_stored(box, width, height, self.orientation, (first.width, first.height))
+        stored = Stored(self.orientation, first.width, first.height)
+        return stored.box(box), *stored.size(width, height)
 
 
 class Tiff:
