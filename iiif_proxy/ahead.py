@@ -1,22 +1,27 @@
-"""Writing canonical tiles ahead: a source that was opened once becomes files."""
+"""Work before it is asked for: in the background, when nobody waits, at the lowest priority."""
 
 import contextlib
 import fcntl
 import logging
 import os
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 NICE = 19
 PAUSE = 0.01
+# Of guesses only the newest count: a visitor has moved on from the others.
+GUESSES = 8
+
+# Yields wherever it may be made to wait.
+Job = Callable[[], Iterator[None]]
 
 
 class Ahead:
-    """Background work, one piece at a time on this machine, at the lowest priority.
+    """Jobs one after the other, guesses between their steps, one process of this machine at a time.
 
     `busy` says whether somebody is waiting for this process: work pauses then.
     """
@@ -24,49 +29,69 @@ class Ahead:
     def __init__(self, folder: Path | None, busy: Callable[[], bool]) -> None:
         self._folder = folder
         self._busy = busy
-        self._lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[Callable[[], Iterator[None]]] = queue.SimpleQueue()
+        self._some = threading.Condition()
+        self._jobs: deque[Job] = deque()
+        self._guesses: deque[Job] = deque(maxlen=GUESSES)
         self._thread: threading.Thread | None = None
 
-    def submit(self, job: Callable[[], Iterator[None]]) -> None:
-        """Run a job after those before it; it yields where it may be made to wait."""
-        self._jobs.put(job)
-        with self._lock:
+    def submit(self, job: Job) -> None:
+        """To be done after those before it."""
+        self._add(self._jobs, job)
+
+    def guess(self, job: Job) -> None:
+        """To be done next, or never, if newer guesses come."""
+        self._add(self._guesses, job)
+
+    def _add(self, queue: deque[Job], job: Job) -> None:
+        with self._some:
+            queue.append(job)
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread = threading.Thread(target=self._run, daemon=True, name="ahead")
                 self._thread.start()
+            self._some.notify()
 
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while True:
-            with contextlib.suppress(Exception):
-                job = self._jobs.get()
-                with self._alone():
-                    self._work(job())
+            with self._some:
+                while not self._jobs and not self._guesses:
+                    self._some.wait()
+            with self._alone():
+                while (job := self._next()) is not None:
+                    self._work(job)
 
-    def _work(self, steps: Iterable[None]) -> None:
+    def _next(self) -> Job | None:
+        with self._some:
+            if self._guesses:
+                return self._guesses.pop()
+            return self._jobs.popleft() if self._jobs else None
+
+    def _work(self, job: Job, guess: bool = False) -> None:
         try:
-            for _ in steps:
+            for _ in job():
                 while self._busy():
                     time.sleep(PAUSE)
+                if not guess and self._guesses:
+                    with self._some:
+                        newest = self._guesses.pop() if self._guesses else None
+                    if newest is not None:
+                        self._work(newest, guess=True)
         except Exception as cause:
-            log.warning("writing tiles ahead ended: %s", cause)
+            log.warning("work ahead ended: %r", cause)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process of this machine at a time; the kernel frees the lock of a dead one."""
-        if self._folder is None:
-            yield
-            return
+        """The kernel frees the lock of a process that dies."""
+        lock = None
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                lock = os.open(self._folder / "ahead.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self._folder / "ahead.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError:
-            yield
-            return
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            if lock is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(lock)
+            if lock is not None:
+                os.close(lock)

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 from typing import Any
 
@@ -46,6 +47,19 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         return IIIFProxy()
 
 
+def address(text: str) -> str:
+    """`HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`, as gunicorn takes it."""
+    host, colon, port = text.rpartition(":")
+    if text.startswith("unix:") and port:
+        return text
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or (":" in host and not bracketed) or not re.fullmatch(r"[0-9]{1,5}", port):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8182")
+    if int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"there is no port {port}")
+    return text
+
+
 def serve(bind: str) -> int:
     settings = load(os.environ)
     IIIFProxy(environ={**os.environ})  # every mistake stops the start here, before any fork
@@ -68,7 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="start the sidecar; everything else comes from the environment (IIIF_PROXY_…)",
         epilog="example: IIIF_PROXY_ORIGIN=http://127.0.0.1:9000 iiif-proxy serve",
     )
-    serving.add_argument("--bind", default="127.0.0.1:8182", metavar="HOST:PORT")
+    serving.add_argument(
+        "--bind",
+        default="127.0.0.1:8182",
+        metavar="HOST:PORT",
+        type=address,
+        help="where to listen (default: %(default)s; also unix:PATH)",
+    )
     given = parser.parse_args(arguments)
     try:
         return serve(given.bind)

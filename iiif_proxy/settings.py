@@ -178,6 +178,9 @@ class Settings:
     write_ahead: bool = setting(
         boolean, "on", "write all tiles of an image in the background once one was asked for"
     )
+    predict: bool = setting(
+        boolean, "on", "make the neighbours of a tile while nothing else is asked for"
+    )
     queue_timeout: float = setting(seconds, "20s", "longest wait for a turn before 503")
     workers: int = setting(
         number(0, 1024), "0", "processes of `serve`; 0: one a core, two at least"

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -86,7 +87,7 @@ def sources_of(settings: Settings, app: App | None) -> list[Source]:
 
 
 def service_of(settings: Settings, app: App | None) -> ImageService:
-    folder = settings.cache_dir
+    folder = made(settings.cache_dir)
     records: Store = NullStore()
     bytes_store: Store = NullStore()
     derivatives: Store = NullStore()
@@ -123,9 +124,24 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         sessions=Sessions(folder and folder / "sessions", memory // 2),
         folder=folder,
         write_ahead=settings.write_ahead,
+        predict=settings.predict,
         max_pixels=settings.source_max_pixels,
         patience=settings.queue_timeout,
     )
+
+
+def made(folder: Path | None) -> Path | None:
+    """The cache's folder. One that cannot be made is a mistake; one that is full or read-only
+    may still have hits."""
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        if cause.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise SettingsError(
+                [f"IIIF_PROXY_CACHE_DIR: {str(folder)!r} cannot be made: {cause.strerror}"]
+            ) from cause
+    return folder
 
 
 def workers_of(settings: Settings) -> int:
