@@ -1,9 +1,10 @@
 """Which way to the pixels: chosen before any of them is touched."""
 
+import io
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
@@ -19,9 +20,13 @@ from iiif_proxy.imaging.sessions import Sessions, Start
 from iiif_proxy.imaging.tiff import Tiff
 from iiif_proxy.ranges import FileSource
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 # Sources below this many pixels are decoded each time: it takes as long as a session's upkeep.
 SESSION_LEAST = 1_000_000
 TRIES = 3
+BLOCK = 64 * 1024
 # What can be kept as it is stored; everything else is brought to sRGB first.
 AS_STORED = {"L": "L", "RGB": "RGBX", "RGBA": "RGBA"}
 
@@ -33,10 +38,41 @@ class Gate(Protocol):
 
 
 class Content(Protocol):
-    """The source's bytes: a path to open, and a descriptor to read from at an offset."""
+    """The source's bytes: a path to open, and a way to read what is still arriving."""
 
     path: str
-    descriptor: int
+
+    def read(self, offset: int, size: int) -> bytes: ...
+
+
+class Arriving(io.RawIOBase):
+    """Content as a file: reading waits for what is on its way."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            raise OSError("the end is not known yet")
+        self._at = offset if whence == os.SEEK_SET else self._at + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
+        found = self._content.read(self._at, len(view))
+        view[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 def describe(path: str, max_pixels: int, whole: bool) -> ImageInfo | None:
@@ -55,13 +91,16 @@ def describe(path: str, max_pixels: int, whole: bool) -> ImageInfo | None:
 
 
 class Routes:
-    """Regions of one source at one state. `content` gives its bytes, when they are needed."""
+    """Regions of one source at one state.
+
+    `content` gives its bytes, when they are needed: all of them (True), or what there is so far.
+    """
 
     def __init__(
         self,
         key: str,
         info: ImageInfo,
-        content: Callable[[], Content],
+        content: Callable[[bool], Content],
         sessions: Sessions,
         max_pixels: int,
     ) -> None:
@@ -88,7 +127,7 @@ class Routes:
 
     def light(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
         """Straight from the file, decoded no finer than needed, when the gate lets it in."""
-        held = self._content()
+        held = self._content(True)
         if self._info.tile_width:
             return self._tiles(held, box, width, height, gate, timeout)
         reader = Reader(held.path, self._info, max_pixels=self._max_pixels)
@@ -131,10 +170,8 @@ class Routes:
 
     def _eighth(self, session: Session) -> Image.Image:
         """The whole image at the coarsest scale that a JPEG decodes at."""
-        shape = session.levels.shape
-        size = shape.size(Overview.FACTOR)
-        held = self._content()
-        with open(held.path, "rb") as file:
+        size = session.levels.shape.size(Overview.FACTOR)
+        with io.BufferedReader(Arriving(self._content(False)), BLOCK) as file:
             image = opened(file, self._max_pixels)
             image.draft(None, size)
             with decoding():
@@ -144,8 +181,9 @@ class Routes:
         return image
 
     def _start(self) -> Start:
-        held = self._content()
-        file = open(held.path, "rb")  # noqa: SIM115  # closed when the session is filled
+        # Of a JPEG the rows are decoded as its bytes come.
+        held = self._content(self._info.format != "jpeg")
+        file = io.BufferedReader(Arriving(held), BLOCK)
         try:
             image = opened(file, self._max_pixels)
             orientation = orientation_of(image)
@@ -165,7 +203,4 @@ class Routes:
                 opened = to_srgb(convert(opened), profile)
             return opened if opened.mode == mode else opened.convert(mode)
 
-        def feed(offset: int, size: int) -> bytes:
-            return os.pread(held.descriptor, size, offset)
-
-        return Start(image, file, feed, mode, facts, load)
+        return Start(image, file, held.read, mode, facts, load)

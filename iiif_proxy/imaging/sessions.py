@@ -110,6 +110,15 @@ class Sessions:
             self._sessions.pop(key, None)
         session.close()
 
+    def bytes(self) -> int:
+        """What this process's own sessions hold."""
+        return sum(s.held_bytes() for s in list(self._sessions.values()) if s.mine)
+
+    def close(self) -> None:
+        """End all of this process's sessions."""
+        for key, session in list(self._sessions.items()):
+            self.drop(key, session)
+
     def _attach_or_begin(self, key: str, start: Callable[[], Start]) -> tuple[Session | None, bool]:
         """(None, False): a neighbour has just begun, and has not said where yet."""
         lock = None

@@ -16,7 +16,7 @@ from cachetools import LRUCache, TTLCache
 
 from iiif_proxy.concurrency import SingleFlight
 from iiif_proxy.errors import OriginFailed, OriginTimeout, ProxyError, SourceChanged
-from iiif_proxy.sources.arrival import Arrival, Held, Incoming, SourceImage
+from iiif_proxy.sources.arrival import Arrival, Elsewhere, Held, Incoming, SourceImage
 from iiif_proxy.sources.base import Answer, Environ, LocalFile, Source, not_found
 from iiif_proxy.sources.file import FileSource, stamp_of
 from iiif_proxy.sources.freshness import freshness
@@ -63,6 +63,8 @@ class SourceCache:
     ) -> None:
         self._sources = sources
         self._leading = [s for s in sources[: _leading(sources)] if isinstance(s, FileSource)]
+        # Whether any record can ever be shown, see `may_be_shown`.
+        self.shows = bool(sources) and not self._leading and sources[0].threaded
         self._probe = probe
         self._records = records
         self._bytes = bytes_store
@@ -93,17 +95,21 @@ class SourceCache:
             return SourceImage(record)
         return self._arrive(identifier, name, environ, whole)
 
-    def content(self, image: SourceImage, environ: Environ) -> Held:
+    def content(self, image: SourceImage, environ: Environ, whole: bool = True) -> Held:
         """The bytes of a source, fetched again if they were lost.
+
+        With `whole` False some may still be on their way: read them by `Held.read`.
 
         Raises SourceChanged when the origin has other bytes by now: open it again.
         """
         record = image.record
         if record.path:
             return self._file(record)
-        if image.held is not None and image.whole:
+        if image.held is not None and (image.whole or not whole):
             return image.held
         stored = self._stored(record)
+        if stored is None and not whole:
+            stored = self._elsewhere(record)
         if stored is not None:
             return stored
         name = self._name(record.identifier, environ)
@@ -123,6 +129,30 @@ class SourceCache:
             except OSError:
                 return False
         return record.fresh_until > time.time() and not self._purged.seen()
+
+    def may_be_shown(self, record: Record) -> bool:
+        """Whether others may answer from a record until its freshness ends, without asking here.
+
+        Not where a file must be looked at each time, nor where the image may depend on the host
+        that was asked for (`app:`, which is asked within the visitor's own request).
+        """
+        asked = self._sources[: record.template + 1]
+        return (
+            record.keep
+            and not record.path
+            and not record.failing_since
+            and not self._leading
+            and all(source.threaded for source in asked)
+        )
+
+    def holds(self, record: Record, environ: Environ) -> bool:
+        """Whether a record is what is written down for all processes, not only remembered here."""
+        name = self._name(record.identifier, environ)
+        stored = self._read(record.identifier, name)
+        return stored is not None and (
+            (stored.fingerprint, stored.checked, stored.lifetime, stored.failing_since)
+            == (record.fingerprint, record.checked, record.lifetime, record.failing_since)
+        )
 
     def forget(self, identifier: str) -> None:
         """Purge record and bytes of one identifier."""
@@ -153,16 +183,20 @@ class SourceCache:
             record = self._memory.get(name)
         if record is not None and record.fresh_until > time.time():
             return record
-        entry = self._records.get(Key(hashed(identifier), "record", name + ".json"))
-        if entry is None:
-            return record
-        with entry:
-            stored = from_json(entry.read())
-        if stored is None or stored.identifier != identifier:
+        stored = self._read(identifier, name)
+        if stored is None:
             return record
         with self._lock:
             self._memory[name] = stored
         return stored
+
+    def _read(self, identifier: str, name: str) -> Record | None:
+        entry = self._records.get(Key(hashed(identifier), "record", name + ".json"))
+        if entry is None:
+            return None
+        with entry:
+            stored = from_json(entry.read())
+        return stored if stored is not None and stored.identifier == identifier else None
 
     def _remember(self, name: str, record: Record) -> None:
         if not record.keep:
@@ -186,6 +220,25 @@ class SourceCache:
             return None
         with entry:
             return Held(os.dup(entry.fileno()))
+
+    def _elsewhere(self, record: Record) -> Held | None:
+        """The bytes that another process is receiving now."""
+        if self._folder is None:
+            return None
+        path = self._folder / "incoming" / record.bytes_id
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError:
+            return None
+        key = self._bytes_key(record)
+
+        def stored() -> bool:
+            entry = self._bytes.get(key)
+            if entry is not None:
+                entry.close()
+            return entry is not None
+
+        return Held(descriptor, Elsewhere(path, descriptor, stored))
 
     def _bytes_key(self, record: Record) -> Key:
         return Key(hashed(record.identifier), record.bytes_id, "source")
@@ -360,13 +413,14 @@ class SourceCache:
             probe_at = FIRST_PROBE
             for chunk in answer.chunks:
                 incoming.write(chunk)
+                arrival.grown(incoming.size)
                 if digest:
                     digest.update(chunk)
                 if incoming.size > self._max_bytes:
                     raise OriginFailed("The source of this image is larger than is allowed here.")
                 if made.info is None and incoming.size >= probe_at:
                     probe_at = incoming.size * 4
-                    held = incoming.held()
+                    held = incoming.held(arrival)
                     made = replace(made, info=self._probe(held.path, False))
                     if made.info is not None and digest:
                         arrival.head(replace(made, fingerprint=""), held)
