@@ -1,4 +1,4 @@
-"""What can go wrong, as the outside sees it: the class is the status, the text is one public sentence."""
+"""What can go wrong, as seen from outside: the class is the status, the text one sentence."""
 
 from typing import ClassVar
 

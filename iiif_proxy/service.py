@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from iiif_proxy.ahead import PAUSE, Ahead
 from iiif_proxy.concurrency import Gate, SingleFlight
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
-from iiif_proxy.iiif.plan import ImageRequest, resolve
+from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import Tiling, is_tile, tile_boxes, tiling
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
 from iiif_proxy.imaging.levels import ARRIVING, WHOLE
@@ -22,6 +22,7 @@ from iiif_proxy.imaging.render import render
 from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.session import KEPT_SIDE, Session
 from iiif_proxy.imaging.sessions import Sessions
+from iiif_proxy.publisher import Publisher
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Located:
     key: Key
     etag: str
     media_type: str
+    # Under what other name a static server looks for it, if it is to be found by one.
+    also: str | None = None
 
     @property
     def modified(self) -> float | None:
@@ -65,8 +68,8 @@ class Derivative:
 class ImageService:
     """The work between an understood request and an answer.
 
-    Everything besides the plan that shapes the bytes (encoder settings, background) is part of
-    the key's version: a changed setting never meets old derivatives.
+    `recipe` names the settings that shape the bytes or decide what may be asked. It is part of
+    the key's version: a changed setting never meets old derivatives, nor does a static server.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class ImageService:
         limits: Limits,
         options: EncodeOptions,
         background: tuple[int, int, int],
+        recipe: str,
+        publisher: Publisher,
         sessions: Sessions,
         folder: Path | None,
         write_ahead: bool,
@@ -96,7 +101,8 @@ class ImageService:
         self._gate = gate
         self._options = options
         self._background = background
-        self._recipe = hashed(repr(options), repr(background))[:12]
+        self._recipe = recipe
+        self._publisher = publisher
         self._sessions = sessions
         self._max_pixels = max_pixels
         self._write_ahead = write_ahead and folder is not None
@@ -108,6 +114,7 @@ class ImageService:
     def info(self, identifier: str, environ: Environ) -> "tuple[SourceImage, ImageInfo]":
         """What the source's header says; raises what the sources raise."""
         source = self._sources.open(identifier, environ)
+        self._show(source, environ)
         return source, info_of(source)
 
     def locate(self, request: ImageRequest, environ: Environ) -> Located:
@@ -117,14 +124,29 @@ class ImageService:
             source = self._sources.open(request.identifier, environ, whole=True)
         info = info_of(source)
         plan = resolve(request, info, self.limits, self.features)
+        name = stored_name(plan, info, self.limits)
+        key = Key(group_of(request.identifier), self._version(source), name)
+        also = None
+        if self._show(source, environ):
+            also = request.api.also_named(plan, info, self.limits, self.features)
+        media_type = FORMATS[plan.format].media_type
+        return Located(source, info, plan, key, etag_of(key), media_type, also)
+
+    def _version(self, source: "SourceImage") -> str:
+        return f"{source.record.fingerprint}-{self._recipe}"
+
+    def _show(self, source: "SourceImage", environ: Environ) -> bool:
+        """Whether a static server may now answer for this state of the source, and for no other."""
         record = source.record
-        version = f"{record.fingerprint}-{self._recipe}"
-        key = Key(group_of(request.identifier), version, plan.key)
-        return Located(source, info, plan, key, etag_of(key), FORMATS[plan.format].media_type)
+        if not record.fingerprint:
+            return False
+        group = group_of(record.identifier)
+        return self._publisher.show(record, group, self._version(source), environ)
 
     def current(self, located: Located) -> bool:
         """Whether what was located a while ago is still what would be located now."""
-        return self._sources.current(located.source.record)
+        record = located.source.record
+        return self._sources.current(record) and not self._publisher.due(record)
 
     def find(self, located: Located) -> Entry | None:
         """The derivative, if it is stored: one open file, no lock."""
@@ -136,9 +158,10 @@ class ImageService:
         Raises SourceChanged when the source is another by now: locate it again.
         """
         entry = self.find(located)
-        if entry is not None:
-            return Derivative(entry, True)
-        return self._make_once(located, environ)
+        found = Derivative(entry, True) if entry else self._make_once(located, environ)
+        if located.also is not None:
+            self._derivatives.link(located.key, located.also)
+        return found
 
     def _make_once(self, located: Located, environ: Environ) -> Derivative:
         store = self._store(located)
@@ -189,7 +212,8 @@ class ImageService:
         return Routes(
             located.source.record.fingerprint,
             located.info,
-            lambda: self._sources.content(located.source, environ),
+            lambda whole: self._sources.content(located.source, environ, whole),
+            lambda: self._sources.ranges(located.source.record, environ),
             self._sessions,
             self._max_pixels,
         )
@@ -238,7 +262,7 @@ class ImageService:
         height: int,
     ) -> None:
         plan = Plan(box, width, height, False, Decimal(0), "default", "jpg")
-        key = replace(located.key, name=plan.key)
+        key = replace(located.key, name=stored_name(plan, located.info, self.limits))
         found = self._derivatives.get(key)
         if found is None:
             pixels = render(read(box, width, height), plan, self._background)
@@ -286,6 +310,7 @@ class ImageService:
     def purge(self, identifier: str) -> None:
         """Forget everything of one identifier: record, source, derivatives."""
         self._sources.forget(identifier)
+        self._publisher.hide(identifier)
         self._derivatives.purge(group_of(identifier))
 
 
@@ -352,6 +377,17 @@ def away(box: Box, asked: Box) -> int:
 def group_of(identifier: str) -> str:
     """The folder of an identifier's derivatives."""
     return hashed(identifier)
+
+
+def recipe_of(
+    options: EncodeOptions, background: tuple[int, int, int], limits: Limits, features: Features
+) -> str:
+    """The settings that shape derivatives or forbid them.
+
+    The latter too, because a static server finds what was made before they forbade it.
+    """
+    allowed = replace(features, formats=tuple(sorted(features.formats)), preferred_formats=())
+    return hashed(repr(options), repr(background), repr(limits), repr(allowed))[:12]
 
 
 def etag_of(key: Key) -> str:

@@ -175,6 +175,9 @@ class Settings:
     memory: int = setting(
         size, "0", "memory for decoded pixels, all processes together; 0: half of the machine's"
     )
+    publish: bool = setting(
+        boolean, "on", "let a static server answer from the cache (deploy/nginx-static.conf)"
+    )
     write_ahead: bool = setting(
         boolean, "on", "write all tiles of an image in the background once one was asked for"
     )

@@ -12,9 +12,11 @@ from iiif_proxy.concurrency import Gate, SingleFlight
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.encode import EncodeOptions, available
-from iiif_proxy.imaging.routes import describe
+from iiif_proxy.imaging.routes import describe, describe_parts
 from iiif_proxy.imaging.sessions import Sessions
-from iiif_proxy.service import ImageService
+from iiif_proxy.publisher import Publisher
+from iiif_proxy.ranges import ByteSource
+from iiif_proxy.service import ImageService, recipe_of
 from iiif_proxy.settings import Settings, SettingsError
 from iiif_proxy.sources.app import AppSource
 from iiif_proxy.sources.base import Source
@@ -23,6 +25,7 @@ from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.base import NullStore, Store
 from iiif_proxy.stores.disk import DiskStore
+from iiif_proxy.stores.published import Published
 from iiif_proxy.upstream import Upstream
 from iiif_proxy.web.errors import guard
 from iiif_proxy.web.peers import Peers
@@ -102,6 +105,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
     sources = SourceCache(
         sources_of(settings, app),
         probe_within(settings.source_max_pixels),
+        probe_parts,
         records,
         bytes_store,
         flights,
@@ -112,15 +116,26 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         max_bytes=settings.source_max_bytes,
         patience=settings.source_timeout + settings.connect_timeout,
     )
+    features = features_of(settings)
+    limits = Limits(settings.max_width, settings.max_height, settings.max_area)
+    options = options_of(settings)
+    recipe = recipe_of(options, settings.background, limits, features)
+    published = None
+    # A static server cannot tell the canonical spelling of a URL from the others it answers.
+    wanted = settings.publish and not settings.canonical_redirect
+    if folder is not None and wanted and sources.shows:
+        published = Published(folder / "published", folder / "derivatives", recipe)
     return ImageService(
         sources,
         derivatives,
         flights,
         Gate(memory // 2 // BYTES_A_PIXEL // workers),
-        features=features_of(settings),
-        limits=Limits(settings.max_width, settings.max_height, settings.max_area),
-        options=options_of(settings),
+        features=features,
+        limits=limits,
+        options=options,
         background=settings.background,
+        recipe=recipe,
+        publisher=Publisher(published, sources, derivatives, settings.max_age),
         sessions=Sessions(folder and folder / "sessions", memory // 2),
         folder=folder,
         write_ahead=settings.write_ahead,
@@ -166,6 +181,11 @@ def probe_within(max_pixels: int) -> Callable[[str, bool], dict[str, Any] | None
         return None if info is None else dataclasses.asdict(info)
 
     return probe_values
+
+
+def probe_parts(parts: ByteSource, head: bytes) -> dict[str, Any] | None:
+    info = describe_parts(parts, head)
+    return None if info is None else dataclasses.asdict(info)
 
 
 def features_of(settings: Settings) -> Features:

@@ -80,16 +80,6 @@ class Plan:
     quality: str
     format: str
 
-    @property
-    def key(self) -> str:
-        """The canonical text, safe as a file name: numbers and fixed words."""
-        b = self.box
-        turn = ("!" if self.mirror else "") + f"{self.degrees:f}"
-        return (
-            f"{b.x},{b.y},{b.width},{b.height}_{self.width},{self.height}"
-            f"_{turn}_{self.quality}.{self.format}"
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Extras:

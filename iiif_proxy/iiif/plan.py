@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from iiif_proxy.errors import InvalidRequest, NotSupported
 from iiif_proxy.iiif.model import Extras, Features, ImageInfo, Limits, Plan
-from iiif_proxy.iiif.params import Region, Rotation, Size
+from iiif_proxy.iiif.params import Region, Rotation, Size, largest, region_text, rotation_text
 from iiif_proxy.iiif.tiles import turned
 
 # Section 4.5 of both versions: what is known but cannot be written here is 501, all else 400.
@@ -30,6 +30,10 @@ class Api(Protocol):
     def canonical(
         self, plan: Plan, info: ImageInfo, limits: Limits, features: Features, /
     ) -> str: ...
+
+    def also_named(
+        self, plan: Plan, info: ImageInfo, limits: Limits, features: Features, /
+    ) -> str | None: ...
 
     def document(
         self, info: ImageInfo, uri: str, limits: Limits, features: Features, extras: Extras, /
@@ -102,6 +106,25 @@ def resolve(request: ImageRequest, info: ImageInfo, limits: Limits, features: Fe
         _quality(request.quality, info),
         format,
     )
+
+
+def stored_name(plan: Plan, info: ImageInfo, limits: Limits) -> str:
+    """A plan as a file name: numbers and fixed words, each plan of one image another.
+
+    It is what a regular expression can make out of a canonical URL without knowing the image
+    (deploy/nginx-static.conf does). So it is `max` wherever the size is the region's own, and
+    what is the largest only because of the limits has a `~`: its URL says `max` too, and nobody
+    can tell from that which of the two is meant.
+    """
+    box, size = plan.box, f"{plan.width},{plan.height}"
+    if (plan.width, plan.height) == (box.width, box.height):
+        size = "max"
+    elif plan.width > box.width or plan.height > box.height:
+        size = "^" + size
+    elif (plan.width, plan.height) == largest(box, limits, False):
+        size = "~" + size
+    turn = rotation_text(plan.mirror, plan.degrees)
+    return f"{region_text(box, info)}_{size}_{turn}_{plan.quality}.{plan.format}"
 
 
 def _quality(asked: str, info: ImageInfo) -> str:

@@ -58,6 +58,12 @@ def canonical(plan: Plan, info: ImageInfo, limits: Limits, features: Features) -
     return f"{region_text(box, info)}/{size}/{rotation}/{plan.quality}.{plan.format}"
 
 
+def also_named(plan: Plan, info: ImageInfo, limits: Limits, features: Features) -> str | None:
+    """The name by which a static server finds this version's `w,`: its height is not in the URL."""
+    address = canonical(plan, info, limits, features)
+    return None if "/full/" in address else f"{NUMBER}_" + address.replace("/", "_")
+
+
 def document(
     info: ImageInfo, uri: str, limits: Limits, features: Features, extras: Extras
 ) -> dict[str, Any]:

@@ -54,6 +54,11 @@ def canonical(plan: Plan, info: ImageInfo, limits: Limits, features: Features) -
     return f"{region_text(box, info)}/{size}/{rotation}/{plan.quality}.{plan.format}"
 
 
+def also_named(plan: Plan, info: ImageInfo, limits: Limits, features: Features) -> str | None:
+    """None: what is canonical in this version is found by `stored_name`."""
+    return None
+
+
 def document(
     info: ImageInfo, uri: str, limits: Limits, features: Features, extras: Extras
 ) -> dict[str, Any]:

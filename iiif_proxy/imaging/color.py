@@ -28,6 +28,8 @@ _SPACES = {
 _PLAIN = {"1": "L", "La": "LA", "RGBa": "RGBA", "P": "RGB", "PA": "RGBA"}
 _SHOWN = frozenset({"L", "LA", "RGB", "RGBX", "RGBA"})
 
+_FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
+
 _lock = threading.Lock()
 _changes: LRUCache[tuple[bytes, str], Convert | None] = LRUCache(64)
 
@@ -78,23 +80,29 @@ def _build(profile: bytes, mode: str) -> Convert | None:
     return _transform(source, mode, mode if mode.startswith("RGB") else "RGB")
 
 
-def _transform(source: ImageCms.ImageCmsProfile, mode: str, target: str) -> Convert:
+def _transform(
+    source: ImageCms.ImageCmsProfile, mode: str, target: str, flags: ImageCms.Flags = _FLAGS
+) -> Convert:
     transform = ImageCms.buildTransform(
         source,
         ImageCms.createProfile("sRGB"),
         mode,
         target,
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        flags,
     )
     # `apply` hangs the profile on the image that it returns.
     return lambda image: bare(transform.apply(image))
 
 
 def _gray(source: ImageCms.ImageCmsProfile) -> Convert | None:
-    """256 grays through the profile are a table; gray in sRGB is any of its channels."""
+    """256 grays through the profile are a table; gray in sRGB is any of its channels.
+
+    Without lcms's own tables, which are up to 9 levels wrong in the shadows of linear gray.
+    """
     ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
-    table = list(_transform(source, "L", "RGB")(ramp).getchannel("G").tobytes())
+    exact = _transform(source, "L", "RGB", _FLAGS | ImageCms.Flags.NOOPTIMIZE)
+    table = list(exact(ramp).getchannel("G").tobytes())
     if all(abs(value - index) <= SAME for index, value in enumerate(table)):
         return None
     opaque = list(range(256))

@@ -170,7 +170,11 @@ def opened(file: Path | IO[bytes], max_pixels: int | None = None) -> ImageFile.I
 
 def _opened(file: IO[bytes], max_pixels: int | None) -> ImageFile.ImageFile:
     file.seek(0)
-    name = readable(file.read(HEAD))
+    return open_as(readable(file.read(HEAD)), file, max_pixels)
+
+
+def open_as(name: str, file: IO[bytes], max_pixels: int | None) -> ImageFile.ImageFile:
+    """As `opened`, for a file that is known to be of the format `name`."""
     file.seek(0)
     with decoding():
         if name == "webp":  # opening it allocates the canvas: look before

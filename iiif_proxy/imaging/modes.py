@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from iiif_proxy.imaging.pixels import Convert, cut
+from iiif_proxy.imaging.pixels import Convert
 
 SCALABLE = frozenset({"L", "LA", "RGB", "RGBX", "RGBA", "CMYK", "LAB"})
 GRAY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -37,13 +37,6 @@ def working(image: Image.Image) -> Convert:
     if mode in ("1", "L", "RGB") and "transparency" in image.info:
         return _keyed(image)
     return _to(mode if mode in SCALABLE else _PLAIN.get(mode, "RGB"))
-
-
-def normal(image: Image.Image) -> Image.Image:
-    """All of an image, decoded and converted (see `working`)."""
-    convert = working(image)
-    image.load()
-    return convert(cut(image, 0, 0, *image.size))
 
 
 def _to(mode: str) -> Convert:

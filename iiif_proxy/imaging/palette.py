@@ -1,6 +1,6 @@
 """At most 256 colours, chosen from the image: what a GIF can hold."""
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 COLOURS = 256
 # Alpha below this is transparent in a GIF, which knows nothing in between.
@@ -25,13 +25,26 @@ def indexed(image: Image.Image) -> Image.Image:
         return _chosen(image.convert("RGB"), COLOURS)
     hidden = image.getchannel("A").point([255] * OPAQUE + [0] * (256 - OPAQUE))
     colours = image.convert("RGB")
-    colours.paste((0, 0, 0), mask=hidden)
+    # What nobody sees takes the place of no colour: it gets one that is there.
+    colours.paste(_seen(colours, hidden), mask=hidden)
     found = _chosen(colours, COLOURS - 1)
     transparent = len(found.getpalette() or ()) // 3
     found.putpalette([*(found.getpalette() or ()), 0, 0, 0])
     found.paste(transparent, mask=hidden)
     found.info = {"transparency": transparent}
     return found
+
+
+def _seen(colours: Image.Image, hidden: Image.Image) -> tuple[int, ...]:
+    """The colour of some pixel that is not hidden; black if all are."""
+    shown = ImageChops.invert(hidden)
+    box = shown.getbbox()
+    if box is None:
+        return (0, 0, 0)
+    top = box[1]
+    row = shown.crop((0, top, shown.width, top + 1)).getbbox()
+    pixel = colours.getpixel((row[0] if row else 0, top))
+    return pixel if isinstance(pixel, tuple) else (0, 0, 0)
 
 
 def _chosen(image: Image.Image, most: int) -> Image.Image:

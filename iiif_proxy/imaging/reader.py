@@ -14,11 +14,11 @@ from iiif_proxy.imaging.formats import (
     FAULTS,
     HEAD,
     MAX_PIXELS,
-    NO_IMAGE,
     Jpeg2000,
     Path,
     decoding,
     limit,
+    open_as,
     open_file,
     opened,
     readable,
@@ -28,10 +28,6 @@ from iiif_proxy.imaging.modes import GRAY, working
 from iiif_proxy.imaging.orientation import Stored, orientation_in, orientation_of, upright
 from iiif_proxy.imaging.pixels import bare, padded
 from iiif_proxy.imaging.resample import Edges, on_grid, resample
-
-__all__ = [
-    "FAULTS", "NO_IMAGE", "Reader", "Stored", "finished", "opened", "orientation_of", "probe",
-]  # fmt: skip
 
 # Reductions that libjpeg decodes at.
 _DCT_SCALES = (8, 4, 2)
@@ -93,7 +89,7 @@ def _info(watched: "_Watched", name: str, max_pixels: int) -> ImageInfo:
         limit(header.width, header.height, max_pixels)
         stored = Stored(orientation_in(header.exif), header.width, header.height)
         return ImageInfo(*stored.upright, format=name, alpha=header.alpha)
-    image = opened(file, max_pixels)
+    image = open_as(name, file, max_pixels)
     stored = Stored(orientation_of(image), *image.size)
     return ImageInfo(
         *stored.upright,

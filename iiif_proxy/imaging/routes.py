@@ -18,7 +18,7 @@ from iiif_proxy.imaging.reader import Reader, probe
 from iiif_proxy.imaging.session import Facts, Overview, Session
 from iiif_proxy.imaging.sessions import Sessions, Start
 from iiif_proxy.imaging.tiff import Tiff
-from iiif_proxy.ranges import FileSource
+from iiif_proxy.ranges import ByteSource, FileSource
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -90,10 +90,17 @@ def describe(path: str, max_pixels: int, whole: bool) -> ImageInfo | None:
     return probe(path, max_pixels=max_pixels, whole=whole)
 
 
+def describe_parts(parts: ByteSource, head: bytes) -> ImageInfo | None:
+    """The same of a TIFF that is read by parts; None if it has no tiles, and is better fetched."""
+    info = Tiff.open(parts, head).info()
+    return info if info.tile_width else None
+
+
 class Routes:
     """Regions of one source at one state.
 
-    `content` gives its bytes, when they are needed: all of them (True), or what there is so far.
+    `content` gives its bytes, when they are needed: all of them (True), or what there is so far;
+    `parts` gives them by parts, if the source is read so.
     """
 
     def __init__(
@@ -101,12 +108,14 @@ class Routes:
         key: str,
         info: ImageInfo,
         content: Callable[[bool], Content],
+        parts: Callable[[], ByteSource | None],
         sessions: Sessions,
         max_pixels: int,
     ) -> None:
         self._key = key
         self._info = info
         self._content = content
+        self._parts = parts
         self._sessions = sessions
         self._max_pixels = max_pixels
 
@@ -127,18 +136,20 @@ class Routes:
 
     def light(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
         """Straight from the file, decoded no finer than needed, when the gate lets it in."""
-        held = self._content(True)
         if self._info.tile_width:
-            return self._tiles(held, box, width, height, gate, timeout)
+            return self._tiles(box, width, height, gate, timeout)
+        held = self._content(True)
         reader = Reader(held.path, self._info, max_pixels=self._max_pixels)
         with gate.enter(reader.cost(box, width, height), timeout):
             return reader.read(box, width, height)
 
-    def _tiles(
-        self, held: Content, box: Box, width: int, height: int, gate: Gate, timeout: float
-    ) -> Image.Image:
+    def _tiles(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
         """From a TIFF's own tiles, fetched and decoded no more than needed."""
-        page = self._sessions.tiff(self._key, lambda: Tiff.open(FileSource(held.path))).page
+
+        def start() -> Tiff:
+            return Tiff.open(self._parts() or FileSource(self._content(True).path))
+
+        page = self._sessions.tiff(self._key, start).page
         with gate.enter(page.price(box, width, height), timeout):
             return page.read(box, width, height)
 

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from iiif_proxy.errors import InvalidRequest, NotAllowed, NotAuthenticated, NotFound
-from iiif_proxy.errors import OriginFailed, TooManyRequests
+from iiif_proxy.errors import (
+    InvalidRequest,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    OriginFailed,
+    TooManyRequests,
+)
 
 Environ = dict[str, Any]
 
@@ -36,6 +42,8 @@ class Answer:
     headers: Mapping[str, str]
     chunks: Iterator[bytes]
     close: Callable[[], None]
+    # Where it came from in the end, after redirects.
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

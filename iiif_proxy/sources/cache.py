@@ -20,6 +20,8 @@ from iiif_proxy.sources.arrival import Arrival, Elsewhere, Held, Incoming, Sourc
 from iiif_proxy.sources.base import Answer, Environ, LocalFile, Source, not_found
 from iiif_proxy.sources.file import FileSource, stamp_of
 from iiif_proxy.sources.freshness import freshness
+from iiif_proxy.sources.http import HttpSource
+from iiif_proxy.sources.ranges import HttpRanges
 from iiif_proxy.sources.record import (
     Record,
     from_json,
@@ -34,7 +36,12 @@ log = logging.getLogger(__name__)
 
 # Given the path of a whole or growing file: what its header says, or None for "not yet".
 Probe = Callable[[str, bool], Mapping[str, Any] | None]
+# Given the parts of a file and its first bytes: what its header says, None if it is better whole.
+ProbeParts = Callable[[HttpRanges, bytes], Mapping[str, Any] | None]
 FIRST_PROBE = 2048
+TIFF_HEAD = 16
+# Smaller files are fetched: that takes no longer than their directories.
+PARTS_LEAST = 1 << 20
 FAILING_PAUSE = 5.0
 CHECKED = ("cache-control", "expires", "pragma")
 
@@ -50,6 +57,7 @@ class SourceCache:
         self,
         sources: Sequence[Source],
         probe: Probe,
+        probe_parts: ProbeParts,
         records: Store,
         bytes_store: Store,
         flights: SingleFlight,
@@ -66,6 +74,7 @@ class SourceCache:
         # Whether any record can ever be shown, see `may_be_shown`.
         self.shows = bool(sources) and not self._leading and sources[0].threaded
         self._probe = probe
+        self._probe_parts = probe_parts
         self._records = records
         self._bytes = bytes_store
         self._flights = flights
@@ -154,6 +163,16 @@ class SourceCache:
             == (record.fingerprint, record.checked, record.lifetime, record.failing_since)
         )
 
+    def ranges(self, record: Record, environ: Environ) -> HttpRanges | None:
+        """The source by parts, if that is how it is read."""
+        source = self._sources[record.template]
+        if record.parts is None or not isinstance(source, HttpSource):
+            return None
+        name = self._name(record.identifier, environ)
+        return source.ranges(
+            record.parts["url"], record.parts, lambda: self._drop(record.identifier, name)
+        )
+
     def forget(self, identifier: str) -> None:
         """Purge record and bytes of one identifier."""
         group = hashed(identifier)
@@ -197,6 +216,29 @@ class SourceCache:
         with entry:
             stored = from_json(entry.read())
         return stored if stored is not None and stored.identifier == identifier else None
+
+    def _by_parts(self, made: Record, answer: Answer, incoming: Incoming) -> Record | None:
+        """A large tiled TIFF behind an origin that gives parts: never fetched whole."""
+        source = self._sources[made.template]
+        held = incoming.held()
+        head = held.read(0, 1 << 16)
+        if (
+            not isinstance(source, HttpSource)
+            or made.size < PARTS_LEAST
+            or head[:4] not in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+        ):
+            return None
+        ranges = source.ranges(answer.url, answer.headers, lambda: None)
+        if ranges is None:
+            return None
+        try:
+            info = self._probe_parts(ranges, head)
+        except (ProxyError, SourceChanged) as fault:
+            log.info("not read by parts: %s", fault)
+            return None
+        kept = ("content-length", "etag", "last-modified", "accept-ranges")
+        said = {k: v for k, v in answer.headers.items() if k in kept}
+        return replace(made, info=info, parts={**said, "url": answer.url}) if info else None
 
     def _remember(self, name: str, record: Record) -> None:
         if not record.keep:
@@ -356,7 +398,7 @@ class SourceCache:
                 try:
                     if not answer.modified and same is not None:
                         return self._confirmed(name, same, answer)
-                    return self._receive(arrival, identifier, name, index, url, answer)
+                    return self._receive(arrival, identifier, name, index, url, answer, lost)
                 finally:
                     answer.close()
         except (OriginFailed, OriginTimeout) as fault:
@@ -398,6 +440,7 @@ class SourceCache:
         index: int,
         url: str,
         answer: Answer,
+        lost: Record | None,
     ) -> SourceImage:
         """Take a 200's body in; the record is there as early as the header is."""
         now = time.time()
@@ -411,9 +454,16 @@ class SourceCache:
         incoming = Incoming(self._folder and self._folder / "incoming", made.bytes_id)
         try:
             probe_at = FIRST_PROBE
+            parts = lost is None and digest is None and fresh.keep
             for chunk in answer.chunks:
                 incoming.write(chunk)
                 arrival.grown(incoming.size)
+                if parts and incoming.size >= TIFF_HEAD:
+                    parts = False
+                    by_parts = self._by_parts(made, answer, incoming)
+                    if by_parts is not None:
+                        self._remember(name, by_parts)
+                        return SourceImage(by_parts)
                 if digest:
                     digest.update(chunk)
                 if incoming.size > self._max_bytes:

@@ -10,7 +10,7 @@ LONGEST = 365 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """`keep`: may be stored at all; `lifetime` in seconds from now; `strict`: never served stale."""
+    """`keep`: may be stored at all; `lifetime` in seconds; `strict`: never served stale."""
 
     keep: bool
     lifetime: float

@@ -1,11 +1,12 @@
 """Sources over HTTP: pooled, bounded in time, redirected only where it is allowed."""
 
+import contextlib
 import fnmatch
 import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -16,6 +17,7 @@ from requests.adapters import HTTPAdapter
 
 from iiif_proxy.errors import OriginFailed, OriginTimeout
 from iiif_proxy.sources.base import Answer, Conditions, Environ, fill, judge
+from iiif_proxy.sources.ranges import HttpRanges
 
 REDIRECTS = {301, 302, 303, 307, 308}
 MOST_REDIRECTS = 5
@@ -44,10 +46,8 @@ class _Timed:
         sock = self.sock  # type: ignore[attr-defined]
 
         def cut() -> None:
-            try:
+            with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
         timer = threading.Timer(self._seconds, cut)
         timer.daemon = True
@@ -124,6 +124,29 @@ class HttpSource:
             headers["If-Modified-Since"] = conditions.last_modified
         return self.get(fill(self.template, identifier), headers)
 
+    def ranges(
+        self, url: str, headers: Mapping[str, str], changed: Callable[[], None]
+    ) -> HttpRanges | None:
+        """The same file by parts, if the answer with these headers promises that."""
+        size = headers.get("content-length", "")
+        validator = next(
+            ((name, headers[name]) for name in ("etag", "last-modified") if name in headers), None
+        )
+        if (
+            headers.get("accept-ranges", "").lower() != "bytes"
+            or not size.isdigit()
+            or "content-encoding" in headers
+            or validator is None
+        ):
+            return None
+
+        def pool() -> Any:
+            adapter: Any = self._sessions().get_adapter(url)
+            return adapter.poolmanager.connection_from_url(url)
+
+        own = {"User-Agent": self.user_agent, "Accept-Encoding": "identity"}
+        return HttpRanges(url, int(size), validator, pool, self.timeout, own, changed)
+
     def get(self, url: str, headers: dict[str, str]) -> Answer | None:
         """GET one URL of this source's; None for 404 and 410."""
         deadline = time.monotonic() + self.total
@@ -141,6 +164,7 @@ class HttpSource:
             seen,
             self._chunks(response, deadline),
             response.close,
+            str(response.url),
         )
 
     def _follow(self, url: str, headers: dict[str, str]) -> requests.Response:

@@ -19,7 +19,9 @@ class Record:
     """One source at one state. Times are seconds since the epoch.
 
     `fingerprint` changes whenever the image may have. `bytes_id` names the stored bytes ("" for a
-    file of this machine, whose `path` and `stamp` are set). `info` is what the header says, as JSON values.
+    file of this machine, whose `path` and `stamp` are set). `parts`: the file is read by parts and
+    not kept; its address and the headers that HttpSource.ranges wants. `info` is what the header
+    says, as JSON values.
     """
 
     identifier: str
@@ -37,6 +39,7 @@ class Record:
     keep: bool
     path: str = ""
     stamp: str = ""
+    parts: Mapping[str, str] | None = None
     failing_since: float = 0.0
     info: Mapping[str, Any] | None = None
 

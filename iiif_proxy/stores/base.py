@@ -152,6 +152,12 @@ class Store(Protocol):
     def adopt(self, key: Key, path: str | os.PathLike[str], mtime: float | None = None) -> bool:
         """Take a complete file of the same file system over; False (and left alone): not kept."""
 
+    def link(self, key: Key, name: str) -> bool:
+        """Let an entry be found by a second name of the same version, as an entry of its own.
+
+        True if something is there by that name then. Raises ValueError for what is no name.
+        """
+
     def delete(self, key: Key) -> None:
         """Forget one entry."""
 
@@ -163,6 +169,9 @@ class Store(Protocol):
 
     def drop_versions(self, group: str, *keep: str) -> int:
         """Forget the versions of a group that are not named; the number of entries."""
+
+    def drop_broken(self, group: str, version: str) -> int:
+        """Forget entries of a version that lost their end in a power cut; the number of them."""
 
     def stats(self) -> Stats:
         """Count; may take long."""
@@ -183,6 +192,10 @@ class NullStore:
     def adopt(self, key: Key, path: str | os.PathLike[str], mtime: float | None = None) -> bool:
         return False
 
+    def link(self, key: Key, name: str) -> bool:
+        checked(name)
+        return False
+
     def delete(self, key: Key) -> None:
         pass
 
@@ -195,6 +208,10 @@ class NullStore:
 
     def drop_versions(self, group: str, *keep: str) -> int:
         checked(group)
+        return 0
+
+    def drop_broken(self, group: str, version: str) -> int:
+        checked(group), checked(version)
         return 0
 
     def stats(self) -> Stats:

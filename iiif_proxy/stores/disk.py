@@ -152,6 +152,23 @@ class DiskStore:
             self._bound.refused(refusal)
             return False
 
+    def link(self, key: Key, name: str) -> bool:
+        """A hard link. It is counted as if it had blocks of its own: too much rather than less."""
+        folder = f"{self._root}/{key.group}/{key.version}"
+        target = f"{folder}/{checked(name)}"
+        try:
+            if os.path.lexists(target):
+                return True
+            size = os.lstat(f"{folder}/{key.name}").st_size
+            with self._bound.room(cost(size)) as room:
+                if room:
+                    os.link(f"{folder}/{key.name}", target)
+            return room
+        except FileExistsError:
+            return True
+        except OSError:  # Evicted meanwhile, or a file system without hard links.
+            return False
+
     def _complete(
         self, descriptor: int, path: str, key: Key, size: int, mtime: int, crc: Crc | None
     ) -> None:
@@ -207,6 +224,20 @@ class DiskStore:
     def drop_versions(self, group: str, *keep: str) -> int:
         paths = _folders(f"{self._root}/{checked(group)}")
         return sum(self._discard(path) for path in paths if os.path.basename(path) not in keep)
+
+    def drop_broken(self, group: str, version: str) -> int:
+        """For whoever shows a version to a static server, which does not look at the marks."""
+        dropped = 0
+        with (
+            contextlib.suppress(OSError),
+            os.scandir(f"{self._root}/{checked(group)}/{checked(version)}") as entries,
+        ):
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if not entry.name.startswith(".") and not self._marks.fit(status):
+                    self._drop(entry.path, status.st_size)
+                    dropped += 1
+        return dropped
 
     def _discard(self, path: str) -> int:
         """A folder away at once, then removed: who reads goes on, who writes makes a new one.

@@ -117,4 +117,4 @@ def test_canonical_quality_of_a_gray_source(asker, version):
         assert canonical.endswith("/default.png")
     assert asker(gray=True).canonical(version, "full/max/0/bitonal.png").endswith("/bitonal.png")
     bilevel = asker(gray=True, bilevel=True)
-    assert bilevel.canonical(version, "full/max/0/bitonal.png").endswith("/default.png")
+    assert bilevel.canonical(version, "full/max/0/bitonal.png").endswith("/bitonal.png")

@@ -64,7 +64,7 @@ def sessions(tmp_path: Path) -> Iterator[Sessions]:
 
 def routes_to(path: Path, sessions: Sessions, key: str = "key") -> Routes:
     info = probe(path)
-    return Routes(key, info, lambda whole: Content(path), sessions, 10**9)
+    return Routes(key, info, lambda whole: Content(path), lambda: None, sessions, 10**9)
 
 
 def whole(session: Session) -> Session:
@@ -305,7 +305,7 @@ def test_a_neighbours_session_is_shared(
         raise AssertionError("decoded again")
 
     info = ImageInfo(WIDTH, HEIGHT, "jpeg")
-    routes = Routes("key", info, no_bytes, sessions, 10**9)
+    routes = Routes("key", info, no_bytes, lambda: None, sessions, 10**9)
     image, begun = routes.tile(Box(256, 256, 256, 256), 256, 256, PATIENCE)
     assert begun is None and image is not None
     with Image.open(jpeg) as plain:

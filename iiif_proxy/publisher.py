@@ -1,0 +1,96 @@
+"""What a static server may answer without us, and for how long."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from iiif_proxy.iiif.urls import encode
+from iiif_proxy.stores.base import Store
+from iiif_proxy.stores.published import Published
+
+if TYPE_CHECKING:
+    from iiif_proxy.sources.cache import SourceCache
+    from iiif_proxy.sources.record import Record
+
+# Seconds until publishing is tried again where it was refused.
+PAUSE = 10.0
+MOST = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What this process last did about an identifier: nothing is to be done before `until`."""
+
+    version: str
+    checked: float
+    shown: bool
+    until: float
+
+
+class Publisher:
+    """Publishes the versions of sources: fresh ones, for everybody, that we need not look at.
+
+    `max_age` is what the static server says in Cache-Control: a source of a shorter life is not
+    published. Without a `published` tree nothing ever is.
+    """
+
+    def __init__(
+        self,
+        published: Published | None,
+        sources: "SourceCache",
+        derivatives: Store,
+        max_age: float,
+    ) -> None:
+        self._published = published
+        self._sources = sources
+        self._derivatives = derivatives
+        self._max_age = max_age
+        self._known: dict[str, Shown] = {}
+
+    def due(self, record: "Record") -> bool:
+        """Whether `show` has something to do: all that a hit asks."""
+        if self._published is None or record.path:
+            return False
+        known = self._known.get(record.identifier)
+        return known is None or known.until <= time.time()
+
+    def show(self, record: "Record", group: str, version: str, environ: dict[str, Any]) -> bool:
+        """See to it that just this version is published, or none; whether it is.
+
+        To be called before anything of this version is answered: what was published of another
+        is then gone.
+        """
+        if self._published is None or record.path:
+            return False
+        now = time.time()
+        known = self._known.get(record.identifier)
+        same = known is not None and known.version == version
+        if known is not None and same and known.checked == record.checked and known.until > now:
+            return known.shown
+        encoded = encode(record.identifier)
+        until, again = 0.0, now + PAUSE
+        if record.lifetime >= self._max_age and self._sources.may_be_shown(record):
+            if not same:
+                self._derivatives.drop_broken(group, version)
+            until = self._published.publish(encoded, group, version, record.fresh_until)
+            # The order makes it safe: whoever purges or sees a change first writes that down,
+            # then unpublishes; here links are made first, then what is written is read.
+            if until and not self._sources.holds(record, environ):
+                self._published.unpublish(encoded)
+                until = 0.0
+        else:
+            self._published.unpublish(encoded)
+            again = math.inf
+        if len(self._known) >= MOST:
+            self._known.clear()
+        shown = until > now
+        again = until if shown else again
+        self._known[record.identifier] = Shown(version, record.checked, shown, again)
+        return shown
+
+    def hide(self, identifier: str) -> None:
+        """After the sources have forgotten it."""
+        self._known.pop(identifier, None)
+        if self._published is not None:
+            self._published.unpublish(encode(identifier))
