@@ -17,7 +17,7 @@ from iiif_proxy.errors import (
 )
 from iiif_proxy.iiif import urls
 from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest
-from iiif_proxy.service import Located
+from iiif_proxy.located import Located
 from iiif_proxy.settings import load
 from iiif_proxy.sources.arrival import SourceImage
 from iiif_proxy.upstream import raw_target

@@ -150,15 +150,20 @@ def readable(head: bytes) -> str:
     return name
 
 
-def opened(file: Path | IO[bytes], max_pixels: int | None = None) -> ImageFile.ImageFile:
+def opened(
+    file: Path | IO[bytes], max_pixels: int | None = None, close: bool = False
+) -> ImageFile.ImageFile:
     """Read the header. Size and pixels are as stored, whatever the orientation says.
 
-    A file given by its path is closed with the image, another belongs to the caller. OriginFailed
+    A file given by its path is closed with the image, another if `close` is set. OriginFailed
     for what is no image, is not allowed, is broken or has more than `max_pixels`.
     """
-    if not isinstance(file, str | os.PathLike):
+    if isinstance(file, str | os.PathLike):
+        own = open_file(file)
+    elif close:
+        own = file
+    else:
         return _opened(file, max_pixels)
-    own = open_file(file)
     try:
         image = _opened(own, max_pixels)
     except BaseException:

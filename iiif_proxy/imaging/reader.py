@@ -1,6 +1,7 @@
 """The only door to pixels: a header read, and a region of the upright image at a size."""
 
 import os
+from collections.abc import Callable
 from typing import IO, BinaryIO, Literal, cast, overload
 
 from PIL import Image, ImageFile
@@ -103,10 +104,19 @@ def _info(watched: "_Watched", name: str, max_pixels: int) -> ImageInfo:
 class Reader:
     """A source file. Every `read` opens it anew: safe to share among threads."""
 
-    def __init__(self, path: Path, info: ImageInfo, *, max_pixels: int | None = None) -> None:
-        """`info` is what `probe` said of the file, or of its first bytes."""
+    def __init__(
+        self,
+        source: Path | Callable[[], IO[bytes]],
+        info: ImageInfo,
+        *,
+        max_pixels: int | None = None,
+    ) -> None:
+        """`source`: a path, or what opens a file (that may still be arriving).
+
+        `info` is what `probe` said of the file, or of its first bytes.
+        """
         self.info = info
-        self._path = path
+        self._source = source
         self._max_pixels = max_pixels
 
     def read(self, box: Box, width: int, height: int) -> Image.Image:
@@ -117,7 +127,7 @@ class Reader:
         OriginFailed for what cannot be decoded, is too large or is not what `info` says.
         """
         limit(self.info.width, self.info.height, self._max_pixels)
-        with opened(self._path, self._max_pixels) as image:
+        with self._opened() as image:
             orientation = orientation_of(image)
             stored = Stored(orientation, *image.size)
             if stored.upright != (self.info.width, self.info.height):
@@ -130,6 +140,13 @@ class Reader:
             else:
                 decoded, edges = _decode(image, region, width, height)
             return finished(resample(decoded, edges, width, height, convert), profile, orientation)
+
+    def _opened(self) -> ImageFile.ImageFile:
+        return opened(
+            self._source() if callable(self._source) else self._source,
+            self._max_pixels,
+            close=True,
+        )
 
     def cost(self, box: Box, width: int, height: int) -> int:
         """The pixels that `read` holds for this: those decoded and those answered.
@@ -161,7 +178,7 @@ class Reader:
         try:
             image.load()
         except FAULTS:  # also where a tile of the file would vanish: try it whole
-            with opened(self._path) as again, decoding():
+            with self._opened() as again, decoding():
                 again.load()
                 return again, _edges(box, 1, again)
         factor = 1 << halvings

@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from PIL import Image
 
@@ -138,8 +138,13 @@ class Routes:
         """Straight from the file, decoded no finer than needed, when the gate lets it in."""
         if self._info.tile_width:
             return self._tiles(box, width, height, gate, timeout)
-        held = self._content(True)
-        reader = Reader(held.path, self._info, max_pixels=self._max_pixels)
+        # A JPEG is decoded while its bytes come.
+        held = self._content(self._info.format != "jpeg")
+
+        def file() -> IO[bytes]:
+            return io.BufferedReader(Arriving(held), BLOCK)
+
+        reader = Reader(file, self._info, max_pixels=self._max_pixels)
         with gate.enter(reader.cost(box, width, height), timeout):
             return reader.read(box, width, height)
 

@@ -22,6 +22,8 @@ from iiif_proxy.sources.ranges import HttpRanges
 REDIRECTS = {301, 302, 303, 307, 308}
 MOST_REDIRECTS = 5
 CHUNK = 256 * 1024
+# Seconds within which a connection that was closed meanwhile is noticed.
+AT_ONCE = 1.0
 PORTS = {"http": 80, "https": 443}
 
 
@@ -192,14 +194,16 @@ class HttpSource:
         return port in {80, 443} and any(fnmatch.fnmatch(host, p) for p in self.redirect_hosts)
 
     def _send(self, url: str, headers: dict[str, str]) -> requests.Response:
+        begun = time.monotonic()
         try:
-            return self._sessions().get(
-                url,
-                headers=headers,
-                stream=True,
-                allow_redirects=False,
-                timeout=self.timeout,
-            )
+            try:
+                return self._get(url, headers)
+            except requests.ConnectionError as cause:
+                broken = isinstance(cause.args[0], urllib3.exceptions.ProtocolError)
+                if not broken or time.monotonic() - begun > AT_ONCE:
+                    raise
+                # A kept connection that the origin gave up while our request was on its way.
+                return self._get(url, headers)
         except requests.Timeout as cause:
             raise OriginTimeout("The origin did not answer in time.", f"{url}: {cause}") from cause
         except (requests.RequestException, urllib3.exceptions.HTTPError) as cause:
@@ -209,6 +213,15 @@ class HttpSource:
                 "The origin redirects this image to a place not allowed.",
                 f"{url}: {cause}",
             ) from cause
+
+    def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
+        return self._sessions().get(
+            url,
+            headers=headers,
+            stream=True,
+            allow_redirects=False,
+            timeout=self.timeout,
+        )
 
     def _chunks(self, response: requests.Response, deadline: float) -> Iterator[bytes]:
         url = response.url

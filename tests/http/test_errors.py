@@ -96,6 +96,25 @@ def test_source_that_breaks_in_the_middle(proxy: Proxy, name: str, tail: str) ->
         sentence(answer)
 
 
+def test_kept_connection_that_the_origin_gave_up(proxy: Proxy) -> None:
+    """An idle connection may be closed by the origin while our next request is on its way."""
+    served: set[int] = set()
+
+    def once(exchange: Exchange) -> None:
+        exchange.read()
+        if exchange.request.connection in served:
+            exchange.close()
+            return
+        served.add(exchange.request.connection)
+        fields = [PNG, ("Cache-Control", "no-cache"), ("ETag", '"1"')]
+        exchange.write(reply("200 OK", fields, saved(quarters(30, 20))))
+
+    proxy.origin.routes["/idle.png"] = once
+    for _ in range(3):
+        answer = proxy.ask("/3/idle.png/info.json")
+        assert answer.status == 200, answer.body
+
+
 def test_origin_is_down(serving: Serving) -> None:
     proxy = serving(origin="http://127.0.0.1:1")
     for target in ("/3/a.png/info.json", "/3/a.png/full/max/0/default.png"):

@@ -77,7 +77,8 @@ def whole(session: Session) -> Session:
 
 def begin(path: Path, sessions: Sessions, key: str = "key") -> Session:
     image, session = routes_to(path, sessions, key).tile(Box(0, 0, 64, 64), 64, 64, PATIENCE)
-    assert image is not None and session is not None
+    assert image is not None
+    assert session is not None
     return whole(session)
 
 
@@ -124,7 +125,7 @@ def test_tiles_are_the_level(jpeg: Path, sessions: Sessions, factor: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("box", "size", "least"),
+    "box, size, least",
     [
         (Box(100, 50, 700, 500), (350, 250), 40),
         (Box(3, 7, 1001, 901), (500, 450), 40),
@@ -176,7 +177,7 @@ def save_palette(path: Path) -> None:
 
 
 def save_deep(path: Path) -> None:
-    Image.fromarray((np.asarray(photo().convert("L")).astype(np.uint16) * 257)).save(path, "PNG")
+    Image.fromarray(np.asarray(photo().convert("L")).astype(np.uint16) * 257).save(path, "PNG")
 
 
 def save_cmyk(path: Path) -> None:
@@ -184,7 +185,7 @@ def save_cmyk(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("save", "mode"),
+    "save, mode",
     [
         (save_gray, "L"),
         (save_alpha, "RGBA"),
@@ -255,7 +256,9 @@ def test_settled_gives_memory_back_and_still_answers_small(tmp_path: Path, jpeg:
     assert not session.covers(Box(0, 0, 512, 400), 512, 400)
     assert session.read(Box(0, 0, 6400, 400), 800, 50, PATIENCE).size == (800, 50)
     image, again = routes_to(path, sessions).tile(Box(0, 0, 512, 400), 512, 400, PATIENCE)
-    assert image is not None and again is not None and again is not session
+    assert image is not None
+    assert again is not None
+    assert again is not session
     sessions.close()
 
 
@@ -307,7 +310,8 @@ def test_a_neighbours_session_is_shared(
     info = ImageInfo(WIDTH, HEIGHT, "jpeg")
     routes = Routes("key", info, no_bytes, lambda: None, sessions, 10**9)
     image, begun = routes.tile(Box(256, 256, 256, 256), 256, 256, PATIENCE)
-    assert begun is None and image is not None
+    assert begun is None
+    assert image is not None
     with Image.open(jpeg) as plain:
         expected = plain.convert("RGB").crop((256, 256, 512, 512))
     assert (pixels(image) == pixels(expected)).all()
@@ -318,14 +322,16 @@ def test_a_killed_neighbour_is_replaced(
 ) -> None:
     routes = routes_to(jpeg, sessions)
     first, begun = routes.tile(Box(0, 0, 256, 256), 256, 256, PATIENCE)
-    assert first is not None and begun is None
+    assert first is not None
+    assert begun is None
     neighbour.send_signal(signal.SIGKILL)
     neighbour.wait()
     # What it had finished is still mapped here; a process that comes later begins anew.
     assert routes.tile(Box(0, 0, 256, 256), 256, 256, PATIENCE)[0] is not None
     later = Sessions(tmp_path / "sessions", 1 << 30)
     image, begun = routes_to(jpeg, later).tile(Box(0, 0, 256, 256), 256, 256, PATIENCE)
-    assert image is not None and begun is not None
+    assert image is not None
+    assert begun is not None
     later.close()
 
 

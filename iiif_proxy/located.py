@@ -1,0 +1,28 @@
+"""What a request comes to, before any pixel is touched."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iiif_proxy.iiif.model import ImageInfo, Plan
+from iiif_proxy.stores.base import Key
+
+if TYPE_CHECKING:
+    from iiif_proxy.sources.arrival import SourceImage
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What a request comes to: one plan of one source at one state. No pixel was touched yet."""
+
+    source: "SourceImage"
+    info: ImageInfo
+    plan: Plan
+    key: Key
+    etag: str
+    media_type: str
+    # Under what other name a static server looks for it, if it is to be found by one.
+    also: str | None = None
+
+    @property
+    def modified(self) -> float | None:
+        return self.source.record.modified

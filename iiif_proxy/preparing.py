@@ -1,0 +1,180 @@
+"""What is made before it is asked for: tiles around a visitor, and all of a large source."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from iiif_proxy.ahead import PAUSE, Ahead
+from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
+from iiif_proxy.iiif.plan import stored_name
+from iiif_proxy.iiif.tiles import Tiling, is_tile, tile_boxes, tiling
+from iiif_proxy.imaging.encode import EncodeOptions, encode
+from iiif_proxy.imaging.levels import ARRIVING, WHOLE
+from iiif_proxy.imaging.reader import Reader
+from iiif_proxy.imaging.render import render
+from iiif_proxy.imaging.session import KEPT_SIDE, Session
+from iiif_proxy.located import Located
+from iiif_proxy.stores.base import Store
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    Read = Callable[[Box, int, int], Image]
+
+KEPT_LEVEL = "level.jpg"
+KEPT_AS = EncodeOptions(jpeg_quality=95, jpeg_subsampling="4:4:4")
+BESIDE = ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+BELOW = ((0, 0), (1, 0), (0, 1), (1, 1))
+
+
+class Preparing:
+    """Fills the derivative store in the background. `write_ahead` and `predict` switch it on."""
+
+    def __init__(
+        self,
+        derivatives: Store,
+        ahead: Ahead,
+        *,
+        features: Features,
+        limits: Limits,
+        options: EncodeOptions,
+        background: tuple[int, int, int],
+        write_ahead: bool,
+        predict: bool,
+        patience: float,
+    ) -> None:
+        self._derivatives = derivatives
+        self._ahead = ahead
+        self._features = features
+        self._limits = limits
+        self._options = options
+        self._background = background
+        self._write_ahead = write_ahead
+        self._predict = predict
+        self._patience = patience
+
+    def opened(self, located: Located, session: Session) -> None:
+        """A source was opened for a tile: all its tiles will be wanted."""
+        if self._write_ahead and located.source.record.keep:
+            self._ahead.submit(lambda: self._all_tiles(located, session))
+
+    def answered(self, located: Located, read: "Read") -> None:
+        """A tile was read one by one: its neighbours are the next."""
+        if self._predict and located.info.tile_width and located.source.record.keep:
+            self._ahead.guess(lambda: self._neighbours(located, read))
+
+    def kept_level(self, located: Located) -> "Image | None":
+        """The whole image from the level that was kept of its source, if that is fine enough."""
+        info, plan = located.info, located.plan
+        factor = kept_factor(info)
+        width, height = -(-info.width // factor), -(-info.height // factor)
+        fits = plan.width <= width and plan.height <= height
+        if factor == 1 or not fits or plan.box != Box(0, 0, info.width, info.height):
+            return None
+        entry = self._derivatives.get(replace(located.key, name=KEPT_LEVEL))
+        if entry is None:
+            return None
+        with entry:
+            level = ImageInfo(width, height, "jpeg", gray=info.gray)
+            path = f"/dev/fd/{entry.fileno()}"
+            return Reader(path, level).read(Box(0, 0, width, height), plan.width, plan.height)
+
+    def _all_tiles(self, located: Located, session: Session) -> Iterator[None]:
+        """Every canonical tile, coarse to fine and from what was asked outwards."""
+        while session.levels.state == ARRIVING:
+            time.sleep(PAUSE)
+            yield
+        if session.levels.state != WHOLE:
+            return
+
+        def read(box: Box, width: int, height: int) -> "Image":
+            return session.read(box, width, height, self._patience)
+
+        info, asked = located.info, located.plan.box
+        tiles = tiling(info, self._limits, self._features)
+        for factor in reversed(tiles.scale_factors):
+            near = sorted(tile_boxes(info, tiles, factor), key=lambda tile: away(tile[0], asked))
+            for box, width, height in near:
+                self._write_tile(located, read, box, width, height)
+                yield
+        self._keep_level(located, read)
+        session.settle()
+
+    def _neighbours(self, located: Located, read: "Read") -> Iterator[None]:
+        tiles = tiling(located.info, self._limits, self._features)
+        for box, width, height in neighbours(located.plan, located.info, tiles):
+            self._write_tile(located, read, box, width, height)
+            yield
+
+    def _write_tile(
+        self, located: Located, read: "Read", box: Box, width: int, height: int
+    ) -> None:
+        plan = Plan(box, width, height, False, Decimal(0), "default", "jpg")
+        key = replace(located.key, name=stored_name(plan, located.info, self._limits))
+        found = self._derivatives.get(key)
+        if found is None:
+            pixels = render(read(box, width, height), plan, self._background)
+            found = self._derivatives.put(
+                key,
+                lambda file: encode(pixels, plan.format, file, self._options),
+                located.modified,
+            )
+        found.close()
+
+    def _keep_level(self, located: Located, read: "Read") -> None:
+        """One level of a large source, nearly lossless: other sizes of the whole come from it."""
+        info, factor = located.info, kept_factor(located.info)
+        if factor == 1 or info.alpha:
+            return
+        whole = Box(0, 0, info.width, info.height)
+        pixels = read(whole, -(-info.width // factor), -(-info.height // factor))
+        self._derivatives.put(
+            replace(located.key, name=KEPT_LEVEL),
+            lambda file: encode(pixels, "jpg", file, KEPT_AS),
+        ).close()
+
+
+def kept_factor(info: ImageInfo) -> int:
+    """The first power of two that brings the longer side within what is kept."""
+    factor = 1
+    while max(info.width, info.height) > KEPT_SIDE * factor:
+        factor *= 2
+    return factor
+
+
+def neighbours(plan: Plan, info: ImageInfo, tiles: Tiling) -> Iterator[tuple[Box, int, int]]:
+    """The tiles beside a plan that is a tile itself, nearest first, then the four below it."""
+    size = plan.width, plan.height
+    for factor in tiles.scale_factors:
+        if is_tile(plan.box, info, tiles, factor) and size == (
+            -(-plan.box.width // factor),
+            -(-plan.box.height // factor),
+        ):
+            across, down = tiles.width * factor, tiles.height * factor
+            for dx, dy in BESIDE:
+                yield from tile_at(
+                    plan.box.x + dx * across, plan.box.y + dy * down, factor, info, tiles
+                )
+            if factor // 2 in tiles.scale_factors:
+                for dx, dy in BELOW:
+                    x, y = plan.box.x + dx * across // 2, plan.box.y + dy * down // 2
+                    yield from tile_at(x, y, factor // 2, info, tiles)
+            return
+
+
+def tile_at(
+    x: int, y: int, factor: int, info: ImageInfo, tiles: Tiling
+) -> Iterator[tuple[Box, int, int]]:
+    if 0 <= x < info.width and 0 <= y < info.height:
+        width = min(tiles.width * factor, info.width - x)
+        height = min(tiles.height * factor, info.height - y)
+        yield Box(x, y, width, height), -(-width // factor), -(-height // factor)
+
+
+def away(box: Box, asked: Box) -> int:
+    """How far a tile is from what was asked: squared, between the centres."""
+    x = 2 * (box.x - asked.x) + box.width - asked.width
+    y = 2 * (box.y - asked.y) + box.height - asked.height
+    return x * x + y * y
