@@ -55,7 +55,8 @@ def drawn(base: Path) -> Path:
         (making / "people").mkdir()
         lying, exif = on_its_side(portrait())
         lying.save(making / "people" / "portrait.jpg", quality=90, exif=exif)
-        compass(1600).save(making / "compass.png")
+        (making / "signs").mkdir()
+        compass(1600).save(making / "signs" / "compass.png")
         making.rename(folder)
     except OSError:
         shutil.rmtree(making, ignore_errors=True)

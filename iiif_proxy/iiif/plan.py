@@ -122,7 +122,7 @@ def stored_name(plan: Plan, info: ImageInfo, limits: Limits) -> str:
     elif plan.width > box.width or plan.height > box.height:
         size = "^" + size
     elif (plan.width, plan.height) == largest(box, limits, False):
-        pass
+        size = "~" + size
     turn = rotation_text(plan.mirror, plan.degrees)
     return f"{region_text(box, info)}_{size}_{turn}_{plan.quality}.{plan.format}"
 

@@ -109,7 +109,10 @@ def _shrink(levels: Levels) -> None:
     while any(levels.rows(factor) < levels.shape.size(factor)[1] for factor in factors[1:]):
         if levels.state in {FAILED, CLOSED}:
             return
-        moved = [_shrink_band(levels, *pair) for pair in itertools.pairwise(factors)]
+        moved = [
+            not levels.held_back and _shrink_band(levels, *pair)
+            for pair in itertools.pairwise(factors)
+        ]
         if not any(moved):
             time.sleep(POLL)
 

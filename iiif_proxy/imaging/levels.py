@@ -70,6 +70,8 @@ class Levels:
     def __init__(self, shape: Shape, descriptors: dict[int, int]) -> None:
         """`descriptors`: by factor; 0 is the header. They are owned from here on."""
         self.shape = shape
+        # Set while something more urgent wants the processor: coarse levels can wait.
+        self.held_back = False
         self._descriptors = descriptors
         self._header = mmap.mmap(descriptors[0], HEADER)
         self._maps: dict[int, mmap.mmap] = {}

@@ -61,7 +61,7 @@ def resample(
             piece = Image.Image.reduce(image, factors, rect)
         else:
             piece = _ready(cut(image, *rect), convert)
-            piece = piece.convert(_PREMULTIPLIED.get(piece.mode, piece.mode))
+            piece = _changed(piece, _PREMULTIPLIED)
             piece = piece if factors == (1, 1) else piece.reduce(factors)
         box = (across.first, 0, min(across.last, piece.width), piece.height)
         return piece.resize((width, piece.height), LANCZOS, box)
@@ -69,7 +69,7 @@ def resample(
     def vertical(rows: Image.Image) -> Image.Image:
         box = (0, down.first, rows.width, min(down.last, rows.height))
         scaled = rows.resize((rows.width, height), LANCZOS, box)
-        return scaled.convert(_STRAIGHT.get(scaled.mode, scaled.mode))
+        return _changed(scaled, _STRAIGHT)
 
     pixels = max(width * height, (across.stop - across.start) * (down.stop - down.start))
     middle = down.middle()
@@ -108,6 +108,11 @@ class _Axis:
     def middle(self) -> int:
         half = (self.stop - self.start) // 2
         return self.start + half // self.factor * self.factor
+
+
+def _changed(image: Image.Image, modes: dict[str, str]) -> Image.Image:
+    """Converted if its mode is among those (converting to the same mode would copy)."""
+    return image.convert(modes[image.mode]) if image.mode in modes else image
 
 
 def _ready(image: Image.Image, convert: Convert | None) -> Image.Image:

@@ -182,7 +182,11 @@ class Routes:
         if session.levels.state >= WHOLE or not few or self._info.format != "jpeg":
             return
         if session.mine and session.overview.begin():
-            session.overview.offer(self._eighth(session))
+            session.levels.held_back = True
+            try:
+                session.overview.offer(self._eighth(session))
+            finally:
+                session.levels.held_back = False
 
     def _eighth(self, session: Session) -> Image.Image:
         """The whole image at the coarsest scale that a JPEG decodes at."""
