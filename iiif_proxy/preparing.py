@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Read = Callable[[Box, int, int], Image]
 
+# From this side on an answer is a view and no thumbnail.
+VIEW = 1024
 KEPT_LEVEL = "level.jpg"
 KEPT_AS = EncodeOptions(jpeg_quality=95, jpeg_subsampling="4:4:4")
 BESIDE = ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
@@ -61,9 +63,17 @@ class Preparing:
             self._ahead.submit(lambda: self._all_tiles(located, session))
 
     def answered(self, located: Located, read: "Read") -> None:
-        """A tile was read one by one: its neighbours are the next."""
-        if self._predict and located.info.tile_width and located.source.record.keep:
+        """Something was read straight from the file: what is the next?
+
+        Around a tile its neighbours. After a large view of the whole image other views: one level
+        is kept for them. (Not after a thumbnail, which is asked once.)
+        """
+        if not located.source.record.keep:
+            return
+        if self._predict and located.info.tile_width:
             self._ahead.guess(lambda: self._neighbours(located, read))
+        elif self._write_ahead and max(located.plan.width, located.plan.height) >= VIEW:
+            self._ahead.submit(lambda: self._level(located, read))
 
     def kept_level(self, located: Located) -> "Image | None":
         """The whole image from the level that was kept of its source, if that is fine enough."""
@@ -107,6 +117,14 @@ class Preparing:
         for box, width, height in neighbours(located.plan, located.info, tiles):
             self._write_tile(located, read, box, width, height)
             yield
+
+    def _level(self, located: Located, read: "Read") -> Iterator[None]:
+        found = self._derivatives.get(replace(located.key, name=KEPT_LEVEL))
+        if found is None:
+            self._keep_level(located, read)
+        else:
+            found.close()
+        yield
 
     def _write_tile(
         self, located: Located, read: "Read", box: Box, width: int, height: int

@@ -33,6 +33,7 @@ from iiif_proxy.imaging.tiff import Tiff
 log = logging.getLogger(__name__)
 TEND_EVERY = 1.0
 TIFFS = 64
+NICE = 5
 MOST_SAID = 4 << 20
 
 
@@ -231,6 +232,9 @@ class Sessions:
 
 
 def _fill(levels: Levels, begin: Start) -> None:
+    # Behind requests that need the processor for less.
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     try:
         fill(levels, begin.opened, begin.feed, begin.load)
     except Exception as cause:

@@ -475,8 +475,8 @@ class SourceCache:
                     if made.info is not None and digest:
                         arrival.head(replace(made, fingerprint=""), held)
                     elif made.info is not None:
-                        self._remember(name, made)
                         arrival.head(made, held)
+                        self._remember(name, made)
             held = incoming.held()
             made = replace(made, size=incoming.size, info=made.info or self._whole_info(held))
             if digest:

@@ -11,7 +11,7 @@
     $("plain").hidden = false;
     $("message").textContent = sentence;
     const still = $("still");
-    if (withPicture) still.src = still.dataset.src; else still.hidden = true;
+    if (withPicture) still.src = still.dataset.src; else still.hidden = $("share").hidden = true;
   }
 
   // The proxy's own sentence, if it has one.
@@ -93,7 +93,7 @@
   const soon = () => { due ||= requestAnimationFrame(update); };
 
   viewer.addHandler("open", () => {
-    $("tools").hidden = $("share").hidden = false;
+    $("tools").hidden = false;
     say("open");
     soon();
     viewer.world.getItemAt(0).addHandler("fully-loaded-change", (event) => say(event.fullyLoaded ? "loaded" : "open"));
