@@ -20,8 +20,8 @@ class Located:
     key: Key
     etag: str
     media_type: str
-    # Under what other name a static server looks for it, if it is to be found by one.
-    also: str | None = None
+    # By what other name a static server looks for it.
+    also: str | None
 
     @property
     def modified(self) -> float | None:

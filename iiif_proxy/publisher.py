@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from iiif_proxy.sources.cache import SourceCache
     from iiif_proxy.sources.record import Record
 
-# Seconds until publishing is tried again where it was refused.
-PAUSE = 10.0
+# Seconds until publishing is tried again where it was refused, and where the record is not
+# written down: mostly it is just about to be, while the source is still coming.
+PAUSE, SOON = 10.0, 0.1
 MOST = 50_000
 
 
@@ -56,10 +57,9 @@ class Publisher:
         return known is None or known.until <= time.time()
 
     def show(self, record: "Record", group: str, version: str, environ: dict[str, Any]) -> bool:
-        """See to it that just this version is published, or none; whether it is.
+        """Publish this version if it may be, and no other from now on; whether it is published.
 
-        To be called before anything of this version is answered: what was published of another
-        is then gone.
+        To be called before anything of this version is answered: nobody then sees an older one.
         """
         if self._published is None or record.path:
             return False
@@ -74,23 +74,18 @@ class Publisher:
             if not same:
                 self._derivatives.drop_broken(group, version)
             until = self._published.publish(encoded, group, version, record.fresh_until)
-            # The order makes it safe: whoever purges or sees a change first writes that down,
-            # then unpublishes; here links are made first, then what is written is read.
+            # The order makes it safe: whoever purges or sees a change writes that down, then
+            # unpublishes (SourceCache); here links are made, then what is written is read.
             if until and not self._sources.holds(record, environ):
                 self._published.unpublish(encoded)
-                until = 0.0
+                until, again = 0.0, now + SOON
         else:
-            self._published.unpublish(encoded)
             again = math.inf
+            if not same:
+                self._published.unpublish(encoded)
         if len(self._known) >= MOST:
             self._known.clear()
         shown = until > now
         again = until if shown else again
         self._known[record.identifier] = Shown(version, record.checked, shown, again)
         return shown
-
-    def hide(self, identifier: str) -> None:
-        """After the sources have forgotten it."""
-        self._known.pop(identifier, None)
-        if self._published is not None:
-            self._published.unpublish(encode(identifier))

@@ -104,13 +104,12 @@ class ImageService:
         source = self._sources.open(request.identifier, environ)
         if not source.record.fingerprint:
             source = self._sources.open(request.identifier, environ, whole=True)
+        self._show(source, environ)
         info = info_of(source)
         plan = resolve(request, info, self.limits, self.features)
         name = stored_name(plan, info, self.limits)
         key = Key(group_of(request.identifier), self._version(source), name)
-        also = None
-        if self._show(source, environ):
-            also = request.api.also_named(plan, info, self.limits, self.features)
+        also = request.api.also_named(plan, info, self.limits, self.features)
         media_type = FORMATS[plan.format].media_type
         return Located(source, info, plan, key, etag_of(key), media_type, also)
 
@@ -118,7 +117,7 @@ class ImageService:
         return f"{source.record.fingerprint}-{self._recipe}"
 
     def _show(self, source: "SourceImage", environ: Environ) -> bool:
-        """Whether a static server may now answer for this state of the source, and for no other."""
+        """Whether a static server answers for this state of the source from now on."""
         record = source.record
         if not record.fingerprint:
             return False
@@ -141,7 +140,8 @@ class ImageService:
         """
         entry = self.find(located)
         found = Derivative(entry, True) if entry else self._make_once(located, environ)
-        if located.also is not None:
+        # Again: while the source was still coming, there was no record to show.
+        if self._show(located.source, environ) and located.also is not None:
             self._derivatives.link(located.key, located.also)
         return found
 
@@ -215,7 +215,6 @@ class ImageService:
     def purge(self, identifier: str) -> None:
         """Forget everything of one identifier: record, source, derivatives."""
         self._sources.forget(identifier)
-        self._publisher.hide(identifier)
         self._derivatives.purge(group_of(identifier))
 
 

@@ -20,7 +20,7 @@ from iiif_proxy.service import ImageService, recipe_of
 from iiif_proxy.settings import Settings, SettingsError
 from iiif_proxy.sources.app import AppSource
 from iiif_proxy.sources.base import Source
-from iiif_proxy.sources.cache import SourceCache
+from iiif_proxy.sources.cache import SourceCache, some_may_be_shown
 from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.base import NullStore, Store
@@ -102,8 +102,18 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
     flights = SingleFlight(folder and folder / "locks")
     workers = workers_of(settings)
     memory = settings.memory or half_of_memory()
+    features = features_of(settings)
+    limits = Limits(settings.max_width, settings.max_height, settings.max_area)
+    options = options_of(settings)
+    recipe = recipe_of(options, settings.background, limits, features)
+    found = sources_of(settings, app)
+    published = None
+    # A static server cannot tell the canonical spelling of a URL from the others it answers.
+    wanted = settings.publish and not settings.canonical_redirect
+    if folder is not None and wanted and some_may_be_shown(found[:1]):
+        published = Published(folder / "published", folder / "derivatives", recipe)
     sources = SourceCache(
-        sources_of(settings, app),
+        found,
         probe_within(settings.source_max_pixels),
         probe_parts,
         records,
@@ -115,16 +125,8 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         stale_if_error=settings.stale_if_error,
         max_bytes=settings.source_max_bytes,
         patience=settings.source_timeout + settings.connect_timeout,
+        unshow=lambda identifier: published.unpublish(encode(identifier)) if published else None,
     )
-    features = features_of(settings)
-    limits = Limits(settings.max_width, settings.max_height, settings.max_area)
-    options = options_of(settings)
-    recipe = recipe_of(options, settings.background, limits, features)
-    published = None
-    # A static server cannot tell the canonical spelling of a URL from the others it answers.
-    wanted = settings.publish and not settings.canonical_redirect
-    if folder is not None and wanted and sources.shows:
-        published = Published(folder / "published", folder / "derivatives", recipe)
     return ImageService(
         sources,
         derivatives,

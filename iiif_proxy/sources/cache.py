@@ -51,6 +51,7 @@ class SourceCache:
 
     A 404 moves on to the next template, any other failure does not. Records (what is known) and
     bytes are kept in stores of their own, so that a derivative is found when the bytes are gone.
+    `unshow` is told an identifier when its record has changed or gone, after that is written down.
     """
 
     def __init__(
@@ -68,11 +69,11 @@ class SourceCache:
         stale_if_error: float = 86400,
         max_bytes: int = 2 << 30,
         patience: float = 150,
+        unshow: Callable[[str], None] = lambda identifier: None,
     ) -> None:
         self._sources = sources
+        self._unshow = unshow
         self._leading = [s for s in sources[: _leading(sources)] if isinstance(s, FileSource)]
-        # Whether any record can ever be shown, see `may_be_shown`.
-        self.shows = bool(sources) and not self._leading and sources[0].threaded
         self._probe = probe
         self._probe_parts = probe_parts
         self._records = records
@@ -146,13 +147,8 @@ class SourceCache:
         that was asked for (`app:`, which is asked within the visitor's own request).
         """
         asked = self._sources[: record.template + 1]
-        return (
-            record.keep
-            and not record.path
-            and not record.failing_since
-            and not self._leading
-            and all(source.threaded for source in asked)
-        )
+        own = record.path or not some_may_be_shown(asked)
+        return record.keep and not own and not record.failing_since
 
     def holds(self, record: Record, environ: Environ) -> bool:
         """Whether a record is what is written down for all processes, not only remembered here."""
@@ -180,6 +176,7 @@ class SourceCache:
         self._bytes.purge(group)
         self._purged.say()
         self._forget_memory()
+        self._unshow(identifier)
 
     def _forget_memory(self) -> None:
         with self._lock:
@@ -246,15 +243,20 @@ class SourceCache:
             return
         raw = record.to_json()
         with self._lock:
+            before = self._memory.get(name)
             self._memory[name] = record
+        changed = before is None or before.fingerprint != record.fingerprint
         key = Key(hashed(record.identifier), "record", name + ".json")
         with self._records.put(key, lambda file: file.write(raw)):
             pass
+        if changed:
+            self._unshow(record.identifier)
 
     def _drop(self, identifier: str, name: str) -> None:
         with self._lock:
             self._memory.pop(name, None)
         self._records.delete(Key(hashed(identifier), "record", name + ".json"))
+        self._unshow(identifier)
 
     def _stored(self, record: Record) -> Held | None:
         entry = self._bytes.get(self._bytes_key(record))
@@ -475,8 +477,9 @@ class SourceCache:
                     if made.info is not None and digest:
                         arrival.head(replace(made, fingerprint=""), held)
                     elif made.info is not None:
-                        arrival.head(made, held)
+                        # First for the other processes: they will not wait for the rest then.
                         self._remember(name, made)
+                        arrival.head(made, held)
             held = incoming.held()
             made = replace(made, size=incoming.size, info=made.info or self._whole_info(held))
             if digest:
@@ -519,6 +522,11 @@ class Purged:
             return os.stat(self._path).st_mtime_ns if self._path else 0
         except OSError:
             return 0
+
+
+def some_may_be_shown(sources: Sequence[Source]) -> bool:
+    """Whether any record of the last of these could be, see `SourceCache.may_be_shown`."""
+    return not _leading(sources) and all(source.threaded for source in sources)
 
 
 def _leading(sources: Sequence[Source]) -> int:

@@ -256,6 +256,71 @@ class TestForgetting:
             store.drop_versions(group, "v")
 
 
+class TestLink:
+    def test_a_second_name_finds_the_same(self, store: Store, keeps: bool) -> None:
+        store.put(KEY, writing(b"picture"), TIME).close()
+        assert store.link(KEY, "2_other.jpg") is keeps
+        assert store.link(KEY, "2_other.jpg") is keeps, "it is there"
+        again = store.get(Key(KEY.group, KEY.version, "2_other.jpg"))
+        assert again is None or again.mtime == TIME
+        assert contents(again) == expected(keeps, b"picture")
+
+    def test_it_lives_on_its_own(self, store: Store, keeps: bool) -> None:
+        other = Key(KEY.group, KEY.version, "other")
+        store.put(KEY, writing(b"picture")).close()
+        store.link(KEY, "other")
+        store.delete(KEY)
+        assert contents(store.get(other)) == expected(keeps, b"picture")
+        store.put(KEY, writing(b"another")).close()
+        assert contents(store.get(other)) == expected(keeps, b"picture")
+        assert store.purge(KEY.group) == (2 if keeps else 0)
+        assert store.get(other) is None
+
+    def test_it_counts(self, store: Store, keeps: bool) -> None:
+        store.put(KEY, writing(b"picture")).close()
+        before = store.stats()
+        store.link(KEY, "other")
+        after = store.stats()
+        assert after.entries - before.entries == keeps
+        assert after.bytes - before.bytes == 4096 * keeps
+
+    def test_nothing_has_no_second_name(self, store: Store) -> None:
+        assert not store.link(KEY, "other")
+        assert store.stats().entries == 0
+
+    @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a\0"])
+    def test_nothing_but_a_name_is_one(self, store: Store, name: str) -> None:
+        store.put(KEY, writing(b"picture")).close()
+        with pytest.raises(ValueError):
+            store.link(KEY, name)
+
+
+class TestDropBroken:
+    def test_what_is_whole_stays(self, store: Store, keeps: bool) -> None:
+        store.put(KEY, writing(b"picture")).close()
+        store.link(KEY, "other")
+        assert store.drop_broken(KEY.group, KEY.version) == 0
+        assert store.drop_broken(KEY.group, "unknown") == 0
+        assert contents(store.get(KEY)) == expected(keeps, b"picture")
+
+    def test_what_lost_its_end_goes_by_all_its_names(
+        self, store: Store, keeps: bool, tmp_path: Path
+    ) -> None:
+        whole = Key(KEY.group, KEY.version, "whole")
+        store.put(whole, writing(b"w" * 5000)).close()
+        store.put(KEY, writing(b"x" * 5000)).close()
+        store.link(KEY, "other")
+        for file in tmp_path.rglob(KEY.name):
+            os.truncate(file, 4096)
+        # As a power cut does it: the date is older than the loss.
+        for file in tmp_path.rglob(KEY.name):
+            os.utime(file, ns=(0, TIME * 10**9 + 5000))
+        assert store.drop_broken(KEY.group, KEY.version) == (2 if keeps else 0)
+        assert store.get(KEY) is None
+        assert contents(store.get(whole)) == expected(keeps, b"w" * 5000)
+        assert store.stats().bytes == (4 * 4096 if keeps else 0)
+
+
 class TestAdopt:
     def test_a_whole_file_is_taken_over(self, store: Store, keeps: bool, tmp_path: Path) -> None:
         file = tmp_path / "incoming"

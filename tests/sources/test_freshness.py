@@ -11,7 +11,7 @@ DEFAULT = 3600.0
 
 
 @pytest.mark.parametrize(
-    ("headers", "expected"),
+    "headers, expected",
     [
         ({}, Freshness(True, DEFAULT, False)),
         ({"cache-control": "max-age=60"}, Freshness(True, 60, False)),

@@ -12,7 +12,7 @@ from iiif_proxy.sources.file import FileSource
 
 
 @pytest.mark.parametrize(
-    ("template", "identifier", "expected"),
+    "template, identifier, expected",
     [
         ("http://h/{id}", "a.jpg", "http://h/a.jpg"),
         ("http://h/m/{id}.tif", "a/b", "http://h/m/a/b.tif"),
@@ -60,7 +60,8 @@ def test_file_never_leaves_its_folder(tmp_path: Path) -> None:
     (inside / "within.jpg").symlink_to(inside / "a.jpg")
     source = FileSource(f"file:{inside}/{{id}}")
     found = source.ask("a.jpg", None, {})
-    assert found is not None and found.size == 7
+    assert found is not None
+    assert found.size == 7
     assert source.ask("within.jpg", None, {}) is not None
     for identifier in ("away/secret.jpg", "direct.jpg", "missing.jpg", "sub", "", "a.jpg\0"):
         assert source.ask(identifier, None, {}) is None
@@ -75,5 +76,6 @@ def test_file_stamp_changes_with_the_file(tmp_path: Path) -> None:
     first = source.ask("a.jpg", None, {})
     picture.write_bytes(b"two")
     second = source.ask("a.jpg", None, {})
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     assert first.stamp != second.stamp
