@@ -176,6 +176,4 @@ def session_figure(picture: Picture, session: int) -> Figure:
     limit = 4 * picture.pixels + 60 * MB
     what = "session of 100 MP, 2 workers together"
     against = "4 B a pixel + 60 MB"
-    return Figure(
-        "memory", what, session / MB, "MB", limit / MB, against, session / limit, most=1
-    )
+    return Figure("memory", what, session / MB, "MB", limit / MB, against, session / limit, most=1)

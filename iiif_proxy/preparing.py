@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from iiif_proxy.ahead import PAUSE, Ahead
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import stored_name
-from iiif_proxy.iiif.tiles import Tiling, is_tile, tile_boxes, tiling
+from iiif_proxy.iiif.tiles import Tiling, tile_boxes, tile_factor, tiling
 from iiif_proxy.imaging.encode import EncodeOptions, encode
 from iiif_proxy.imaging.levels import ARRIVING, WHOLE
 from iiif_proxy.imaging.reader import Reader
@@ -164,22 +164,17 @@ def kept_factor(info: ImageInfo) -> int:
 
 def neighbours(plan: Plan, info: ImageInfo, tiles: Tiling) -> Iterator[tuple[Box, int, int]]:
     """The tiles beside a plan that is a tile itself, nearest first, then the four below it."""
-    size = plan.width, plan.height
-    for factor in tiles.scale_factors:
-        if is_tile(plan.box, info, tiles, factor) and size == (
-            -(-plan.box.width // factor),
-            -(-plan.box.height // factor),
-        ):
-            across, down = tiles.width * factor, tiles.height * factor
-            for dx, dy in BESIDE:
-                yield from tile_at(
-                    plan.box.x + dx * across, plan.box.y + dy * down, factor, info, tiles
-                )
-            if factor // 2 in tiles.scale_factors:
-                for dx, dy in BELOW:
-                    x, y = plan.box.x + dx * across // 2, plan.box.y + dy * down // 2
-                    yield from tile_at(x, y, factor // 2, info, tiles)
-            return
+    factor = tile_factor(plan.box, plan.width, plan.height, info, tiles)
+    if factor is None:
+        return
+    across, down = tiles.width * factor, tiles.height * factor
+    for dx, dy in BESIDE:
+        x, y = plan.box.x + dx * across, plan.box.y + dy * down
+        yield from tile_at(x, y, factor, info, tiles)
+    if factor // 2 in tiles.scale_factors:
+        for dx, dy in BELOW:
+            x, y = plan.box.x + dx * across // 2, plan.box.y + dy * down // 2
+            yield from tile_at(x, y, factor // 2, info, tiles)
 
 
 def tile_at(
