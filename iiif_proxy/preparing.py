@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Read = Callable[[Box, int, int], Image]
 
+# A dozen tiles, in bytes.
+NEIGHBOURS = 4 << 20
 # From this side on an answer is a view and no thumbnail.
 VIEW = 1024
 KEPT_LEVEL = "level.jpg"
@@ -32,7 +34,11 @@ BELOW = ((0, 0), (1, 0), (0, 1), (1, 1))
 
 
 class Preparing:
-    """Fills the derivative store in the background. `write_ahead` and `predict` switch it on."""
+    """Fills the derivative store in the background. `write_ahead` and `predict` switch it on.
+
+    `room`: the bytes that one source may take of the store. What was asked for must not be pushed
+    out by what was not.
+    """
 
     def __init__(
         self,
@@ -45,6 +51,7 @@ class Preparing:
         background: tuple[int, int, int],
         write_ahead: bool,
         predict: bool,
+        room: int,
         patience: float,
     ) -> None:
         self._derivatives = derivatives
@@ -55,11 +62,12 @@ class Preparing:
         self._background = background
         self._write_ahead = write_ahead
         self._predict = predict
+        self._room = room
         self._patience = patience
 
     def opened(self, located: Located, session: Session) -> None:
         """A source was opened for a tile: all its tiles will be wanted."""
-        if self._write_ahead and located.source.record.keep:
+        if self._write_ahead and self._has_room(located):
             self._ahead.submit(lambda: self._all_tiles(located, session))
 
     def answered(self, located: Located, read: "Read") -> None:
@@ -68,12 +76,19 @@ class Preparing:
         Around a tile its neighbours. After a large view of the whole image other views: one level
         is kept for them. (Not after a thumbnail, which is asked once.)
         """
-        if not located.source.record.keep:
-            return
-        if self._predict and located.info.tile_width:
-            self._ahead.guess(lambda: self._neighbours(located, read))
-        elif self._write_ahead and max(located.plan.width, located.plan.height) >= VIEW:
+        if located.info.tile_width:
+            if self._predict and located.source.record.keep and self._room >= NEIGHBOURS:
+                self._ahead.guess(lambda: self._neighbours(located, read))
+        elif (
+            self._write_ahead
+            and self._has_room(located)
+            and max(located.plan.width, located.plan.height) >= VIEW
+        ):
             self._ahead.submit(lambda: self._level(located, read))
+
+    def _has_room(self, located: Located) -> bool:
+        info = located.info
+        return located.source.record.keep and info.width * info.height // 2 <= self._room
 
     def kept_level(self, located: Located) -> "Image | None":
         """The whole image from the level that was kept of its source, if that is fine enough."""

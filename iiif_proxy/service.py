@@ -64,6 +64,7 @@ class ImageService:
         folder: Path | None,
         write_ahead: bool,
         predict: bool,
+        room: int,
         max_pixels: int,
         patience: float,
     ) -> None:
@@ -90,6 +91,7 @@ class ImageService:
             background=background,
             write_ahead=write_ahead and folder is not None,
             predict=predict and folder is not None,
+            room=room,
             patience=patience,
         )
         self._patience = patience
