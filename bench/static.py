@@ -146,7 +146,7 @@ def processor_seconds(pid: int) -> float:
 class Load:
     """Asks for one path after the other on some connections, for some seconds."""
 
-    def __init__(self, folder: Path, paths: list[str], connections: int, seconds: float) -> None:
+    def __init__(self, folder: Path, paths: list[str], connections: int, seconds: int) -> None:
         self._paths, self._connections, self._seconds = paths, connections, seconds
         self.wrk = shutil.which("wrk")
         self._script = folder / "paths.lua"
@@ -159,12 +159,12 @@ class Load:
     def run(self, port: int) -> tuple[int, float]:
         """Requests answered, and seconds."""
         if self.wrk is None:
-            count = int(2000 * self._seconds)
+            count = 2000 * self._seconds
             begun = time.perf_counter()
             drive(port, (self._paths * (count // len(self._paths) + 1))[:count], self._connections)
             return count, time.perf_counter() - begun
         said = subprocess.run(
-            [self.wrk, "-t1", f"-c{self._connections}", f"-d{self._seconds:g}s",
+            [self.wrk, "-t1", f"-c{self._connections}", f"-d{self._seconds}s",
              "-s", self._script, f"http://127.0.0.1:{port}"],
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
@@ -191,7 +191,7 @@ def prepare(folder: Path, sidecar_port: int, found: list[str]) -> int:
     return sum(sizes) // len(sizes)
 
 
-def measure(rounds: int, seconds: float, connections: int) -> None:
+def measure(rounds: int, seconds: int, connections: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="iiif-proxy-static-"))
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     costs: dict[str, list[float]] = {kind: [] for kind in KINDS}
@@ -251,7 +251,7 @@ def tell(
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1)
+    parser.add_argument("--seconds", type=int, default=1)
     parser.add_argument("--connections", type=int, default=4)
     chosen = parser.parse_args()
     measure(chosen.rounds, chosen.seconds, chosen.connections)

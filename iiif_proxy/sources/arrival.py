@@ -4,7 +4,6 @@ import threading
 import time
 from dataclasses import dataclass
 
-from iiif_proxy.concurrency.flight import again
 from iiif_proxy.errors import OriginTimeout, ProxyError
 from iiif_proxy.sources.held import STALLED, Held
 from iiif_proxy.sources.record import Record
@@ -51,7 +50,7 @@ class Arrival:
         with self._changed:
             while self._size <= offset:
                 if self._error:
-                    raise again(self._error)
+                    raise copied(self._error)
                 if self._done:
                     return False
                 self._wait_until(end)
@@ -63,7 +62,7 @@ class Arrival:
         with self._changed:
             while True:
                 if self._error:
-                    raise again(self._error)
+                    raise copied(self._error)
                 if self._image is not None and (self._done or not whole):
                     return self._image
                 self._wait_until(end)
@@ -73,3 +72,8 @@ class Arrival:
         if left <= 0:
             raise OriginTimeout("The origin took too long for this image.")
         self._changed.wait(left)
+
+
+def copied(error: ProxyError) -> ProxyError:
+    """One exception object must not be raised in several threads."""
+    return type(error)(error.public, error.cause, dict(error.headers))

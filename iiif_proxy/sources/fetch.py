@@ -20,7 +20,7 @@ from iiif_proxy.errors import (
     SourceChanged,
     TooManyRequests,
 )
-from iiif_proxy.sources.arrival import Arrival, SourceImage
+from iiif_proxy.sources.arrival import Arrival, SourceImage, copied
 from iiif_proxy.sources.base import (
     Answer,
     Environ,
@@ -148,7 +148,8 @@ class Fetches:
             )
             error = None
         except ProxyError as caught:
-            error = caught
+            # A copy: the frames of the original hold the file, and this arrival.
+            error = copied(caught)
         except Exception:
             log.exception("fetching a source failed")
         finally:
@@ -202,7 +203,10 @@ class Fetches:
                 finally:
                     answer.close()
         except STALE as fault:
-            return self._despite(stale, fault)
+            image = self._despite(stale, fault)
+            if image is None:
+                raise
+            return image
         except (NotAuthenticated, NotAllowed):
             self._known.drop(wanted.name, wanted.identifier)
             raise
@@ -215,14 +219,14 @@ class Fetches:
         self._known.keep(record)
         return SourceImage(record)
 
-    def _despite(self, stale: Record | None, fault: ProxyError) -> SourceImage:
+    def _despite(self, stale: Record | None, fault: ProxyError) -> SourceImage | None:
         """The origin fails: what is stale but known goes on being served for a while."""
         now = time.time()
         if stale is None or stale.strict:
-            raise fault
+            return None
         record = stale.failing(now, self._failing_pause)
         if now - record.failing_since > self._stale_if_error:
-            raise fault
+            return None
         log.warning("serving a stale source: %s", fault)
         self._known.keep(record)
         return SourceImage(record)

@@ -117,9 +117,16 @@ class _Timed:
         return super().getresponse()  # type: ignore[misc]  # urllib3's
 
 
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
 def is_public(address: str) -> bool:
+    """Whether it is of the internet; of an IPv6 address that leads to an IPv4 one, that one."""
     peer = ipaddress.ip_address(address.partition("%")[0])
-    return (getattr(peer, "ipv4_mapped", None) or peer).is_global
+    if isinstance(peer, ipaddress.IPv6Address):
+        last = ipaddress.IPv4Address(int(peer) & 0xFFFFFFFF)
+        peer = peer.ipv4_mapped or peer.sixtofour or (last if peer in NAT64 else peer)
+    return peer.is_global and not peer.is_multicast
 
 
 class Wire(HTTPAdapter):

@@ -124,7 +124,7 @@ def tails(info: ImageInfo, limits: Limits, features: Features, draw: st.DrawFn) 
 
 # Without shrinking: the message names the address, and an example is 500 addresses.
 few = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,
