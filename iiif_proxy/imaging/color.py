@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageCms
 
 from iiif_proxy.imaging.declared import profile_of
 from iiif_proxy.imaging.look import DEFAULT, KEEP, Look
-from iiif_proxy.imaging.modes import GRAY, working
+from iiif_proxy.imaging.modes import is_gray, working
 from iiif_proxy.imaging.pixels import Convert, bare
 from iiif_proxy.metrics import PROFILES
 
@@ -69,12 +69,13 @@ def prepared(image: Image.Image, look: Look = DEFAULT) -> Prepared:
     """Of an image whose header is read, and nothing decoded."""
     profile = profile_of(image)
     # Gray with alpha is kept as RGBA by a session: no gray profile fits it then.
-    alpha = image.mode in GRAY and image.has_transparency_data
+    alpha = is_gray(image) and image.has_transparency_data
     keep = look.profile == KEEP and image.mode not in _UNKEPT and not alpha
     if profile is not None and not keep and image.mode[:1] in ("I", "F"):
         return Prepared(working(image, _table(profile)), None, "")
     convert = working(image)
-    stored = image.mode in LAST and not ("transparency" in image.info and image.mode != "RGBA")
+    keyed = alpha or ("transparency" in image.info and image.mode != "RGBA")
+    stored = image.mode in LAST and not keyed
     if stored and not (look.scaling.linear and image.mode == "CMYK"):
         return Prepared(convert, profile, image.mode)
     if keep:

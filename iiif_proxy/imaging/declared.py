@@ -76,11 +76,12 @@ def _png(image: PngImageFile) -> bytes | None:
     if isinstance(places, tuple) and len(places) == 8:
         white, red, green, blue = zip(places[0::2], places[1::2], strict=True)
         primaries = (red, green, blue, white)
-    usual = not gamma or abs(gamma / _USUAL_GAMMA - 1) < _NEAR
     same = all(
-        abs(a - b) < 0.005 for one, two in zip(primaries, SRGB, strict=True)
+        abs(a - b) < 0.005
+        for one, two in zip(primaries, SRGB, strict=True)
         for a, b in zip(one, two, strict=True)
-    )  # fmt: skip
+    )
+    usual = not gamma or (same and abs(gamma / _USUAL_GAMMA - 1) < _NEAR)
     if usual and same:
         return None
     curve = Curve(1 / gamma) if gamma and not usual else icc.SRGB_CURVE

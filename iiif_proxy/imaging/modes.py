@@ -22,6 +22,11 @@ _UNSIGNED = 1
 Range = tuple[float, float]
 
 
+def is_gray(image: Image.Image) -> bool:
+    """Whether an image whose header is read holds grays, in whatever mode Pillow shows them."""
+    return image.mode in GRAY or (image.mode == "RGBA" and _raw_mode(image).startswith("LA"))
+
+
 def working(image: Image.Image, table: list[int] | None = None) -> Convert:
     """How pieces of this image are converted. Call it with the header read and nothing decoded.
 
@@ -35,6 +40,8 @@ def working(image: Image.Image, table: list[int] | None = None) -> Convert:
     mode = image.mode
     if mode in ("I", "F") or mode.startswith("I;16"):
         return _deep(image, table)
+    if mode == "RGBA" and is_gray(image):  # PNG, gray and alpha of 16 bits
+        return _to("LA")
     if mode in ("P", "PA"):
         return _to("RGBA" if image.has_transparency_data else "RGB")
     if mode in ("1", "L", "RGB") and "transparency" in image.info:

@@ -26,7 +26,7 @@ from iiif_proxy.imaging.formats import (
     sniff,
 )
 from iiif_proxy.imaging.look import DEFAULT, Look
-from iiif_proxy.imaging.modes import GRAY
+from iiif_proxy.imaging.modes import is_gray
 from iiif_proxy.imaging.orientation import Stored, orientation_in, orientation_of, upright
 from iiif_proxy.imaging.pixels import padded
 from iiif_proxy.imaging.resample import Edges, on_grid, resample
@@ -96,7 +96,7 @@ def _info(watched: "_Watched", name: str, max_pixels: int) -> ImageInfo:
     return ImageInfo(
         *stored.upright,
         format=name,
-        gray=image.mode in GRAY,
+        gray=is_gray(image),
         bilevel=image.mode == "1",
         alpha=image.has_transparency_data,
     )

@@ -162,7 +162,11 @@ class Routes:
         """From a TIFF's own tiles, fetched and decoded no more than needed."""
 
         def start() -> Tiff:
-            return Tiff.open(self._parts() or FileSource(self._content(True).path))
+            parts = self._parts()
+            if parts is None:
+                held = self._content(True)  # may be all that keeps the path alive
+                parts = FileSource(held.path)
+            return Tiff.open(parts)
 
         page = self._sessions.tiff(self._key, start).page
         with gate.enter(page.price(box, width, height), timeout):
