@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from iiif_proxy import metrics
+from iiif_proxy import metrics, telling
 from iiif_proxy.errors import (
     InvalidRequest,
     MethodNotAllowed,
@@ -33,7 +33,7 @@ from iiif_proxy.web.headers import (
 )
 from iiif_proxy.web.own import Own
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import extras_of, outside, service_of
+from iiif_proxy.wiring import extras_of, health_of, outside, service_of
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -41,11 +41,6 @@ StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 IIIFRequest = ImageRequest | InfoRequest | BaseRequest
 KINDS = {ImageRequest: "image", InfoRequest: "info", BaseRequest: "base"}
-
-
-# Bound once: labels() takes a lock at each call.
-HITS = metrics.DERIVATIVES.labels("hit")
-ANSWERED = metrics.REQUESTS.labels("image", "200")
 HOT = 20_000
 CHANGES = 3
 
@@ -78,7 +73,14 @@ class IIIFProxy:
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
         self.app: App = app or outside(settings, self.peers)
         self.service = service_of(settings, app)
-        self.own = Own(settings.prefix, self.peers, settings.openseadragon_url)
+        health = health_of(settings)
+        self.own = Own(
+            settings.prefix,
+            self.peers,
+            settings.openseadragon_url,
+            health.report,
+            health.stores,
+        )
         self._extras = extras_of(settings)
         self._prefix = settings.prefix
         self._hot: dict[tuple[str | None, str], Hot] = {}
@@ -114,6 +116,19 @@ class IIIFProxy:
         environ: Environ,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
+        """One request of ours, told of: counted, timed, logged."""
+        telling.identify(environ, self.peers.trusts(environ.get("REMOTE_ADDR", "")))
+        path, name = raw_target(environ).partition("?")[0], getattr(what, "identifier", None)
+        with telling.Told(kind, path, name, environ) as told:
+            return self._answered(answer, what, environ, told.watching(start_response))
+
+    def _answered(
+        self,
+        answer: Callable[..., Iterable[bytes]],
+        what: Any,
+        environ: Environ,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
         """Methods, and the one error boundary of everything that is not passed through."""
         try:
             method = environ["REQUEST_METHOD"]
@@ -131,7 +146,6 @@ class IIIFProxy:
         except Exception:
             log.exception("a request failed")
             error = ProxyError("The server could not answer this request.")
-        metrics.REQUESTS.labels(kind, str(error.status)).inc()
         status, fields, body = errors.answer(error, environ)
         start_response(status, fields)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
@@ -145,6 +159,7 @@ class IIIFProxy:
 
         None: not so any more, and the whole way must be gone.
         """
+        begun = time.perf_counter()
         located = hot.located
         if hot.base != self.peers.base(environ) or not self.service.current(located):
             return None
@@ -153,8 +168,8 @@ class IIIFProxy:
         entry = self.service.find(located)
         if entry is None:
             return None
-        HITS.inc()
-        ANSWERED.inc()
+        path, record = raw_target(environ).partition("?")[0], located.source.record
+        telling.hit(path, record.identifier, located.key.name, entry.size, begun)
         return answers.image(environ, start_response, hot.fields, entry, True)
 
     def _heat(self, environ: Environ, located: Located, fields: Headers) -> None:
@@ -175,7 +190,6 @@ class IIIFProxy:
     def _base(
         self, request: BaseRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        metrics.REQUESTS.labels("base", "303").inc()
         return answers.see_other(
             self._uri(request, environ) + "/info.json", environ, start_response
         )
@@ -207,9 +221,7 @@ class IIIFProxy:
             NOSNIFF,
         ]
         if not_modified(environ, etag, None):
-            metrics.REQUESTS.labels("info", "304").inc()
             return answers.unchanged(fields, start_response)
-        metrics.REQUESTS.labels("info", "200").inc()
         start_response("200 OK", [*fields, ("Content-Length", str(len(body)))])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -227,9 +239,9 @@ class IIIFProxy:
         self, request: ImageRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         located = self.service.locate(request, environ)
+        telling.planned(located.key.name)
         canonical = self._canonical(request, located, environ)
         if self.settings.canonical_redirect and not self._is(canonical, environ):
-            metrics.REQUESTS.labels("image", "303").inc()
             return answers.see_other(canonical, environ, start_response)
         fields = answers.image_headers(
             located.media_type,
@@ -239,14 +251,11 @@ class IIIFProxy:
             link(canonical, request.api.PROFILE),
         )
         if not_modified(environ, located.etag, located.modified):
-            metrics.REQUESTS.labels("image", "304").inc()
             return answers.unchanged([*fields, answers.HIT], start_response)
         begun = time.perf_counter()
         derivative = self.service.derive(located, environ)
         if not derivative.hit:
             metrics.MAKING.observe(time.perf_counter() - begun)
-        metrics.DERIVATIVES.labels("hit" if derivative.hit else "miss").inc()
-        metrics.REQUESTS.labels("image", "200").inc()
         self._heat(environ, located, fields)
         return answers.image(environ, start_response, fields, derivative.entry, derivative.hit)
 

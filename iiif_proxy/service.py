@@ -20,6 +20,7 @@ from iiif_proxy.located import Located
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
+from iiif_proxy.telling import ToldGate, stage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,7 +73,7 @@ class ImageService:
         self._derivatives = derivatives
         self._unkept = NullStore()
         self._flights = flights
-        self._gate = gate
+        self._gate = ToldGate(gate)
         self._options = options
         self._background = background
         self._recipe = recipe
@@ -164,10 +165,13 @@ class ImageService:
         """Make the pixels now; what is returned encodes them into a file."""
         plan = located.plan
         with self._working:
-            pixels = render(self._read(located, environ), plan, self._background)
+            with stage("decode"):
+                read = self._read(located, environ)
+            with stage("transform"):
+                pixels = render(read, plan, self._background)
 
         def write(file: BinaryIO) -> None:
-            with self._working:
+            with self._working, stage("encode"):
                 encode(pixels, plan.format, file, self._options)
 
         return write

@@ -7,8 +7,10 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from iiif_proxy.concurrency import Gate, SingleFlight
+from iiif_proxy.health import Health
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.encode import EncodeOptions, available
@@ -95,8 +97,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
     bytes_store: Store = NullStore()
     derivatives: Store = NullStore()
     if folder is not None:
-        share = max(settings.cache_size // RECORDS_SHARE, RECORDS_LEAST)
-        records = DiskStore(folder / "records", share)
+        records = DiskStore(folder / "records", records_size(settings))
         bytes_store = DiskStore(folder / "sources", settings.source_cache_size, digest=False)
         derivatives = DiskStore(folder / "derivatives", settings.cache_size, fsync=settings.fsync)
     flights = SingleFlight(folder and folder / "locks")
@@ -145,6 +146,31 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         max_pixels=settings.source_max_pixels,
         patience=settings.queue_timeout,
     )
+
+
+def health_of(settings: Settings) -> Health:
+    """What `/-/health?deep` looks at: every origin and folder that images come from, the cache."""
+    origins = [settings.origin] if settings.origin else []
+    folders = []
+    for template in settings.source:
+        scheme, _, rest = template.partition(":")
+        if scheme == "file":
+            folders.append(Path(rest.partition("{id}")[0].rpartition("/")[0] or "/"))
+        elif scheme != "app":
+            parts = urlsplit(template)
+            base = f"{parts.scheme}://{parts.netloc}"
+            if not any(known.startswith(base) for known in origins):
+                origins.append(base)
+    stores = {"derivatives": settings.cache_size, "sources": settings.source_cache_size}
+    stores["records"] = records_size(settings)
+    formats = features_of(settings).formats
+    return Health(
+        origins, folders, settings.cache_dir, stores, formats, timeout=settings.connect_timeout
+    )
+
+
+def records_size(settings: Settings) -> int:
+    return max(settings.cache_size // RECORDS_SHARE, RECORDS_LEAST)
 
 
 def made(folder: Path | None) -> Path | None:

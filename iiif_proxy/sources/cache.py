@@ -31,6 +31,7 @@ from iiif_proxy.sources.record import (
     of_file,
 )
 from iiif_proxy.stores.base import Key, Store
+from iiif_proxy.telling import asked, stage, went_stale
 
 log = logging.getLogger(__name__)
 
@@ -335,13 +336,14 @@ class SourceCache:
             if arrival is None:
                 arrival = self._arrivals[name] = Arrival()
         arrival.whole_wanted = arrival.whole_wanted or whole
-        if mine:
-            work = (arrival, identifier, name, environ, lost)
-            if all(source.threaded for source in self._sources):
-                threading.Thread(target=self._run, args=work, daemon=True).start()
-            else:
-                self._run(*work)
-        return arrival.wait(whole, self._patience)
+        with stage("fetch"):
+            if mine:
+                work = (arrival, identifier, name, environ, lost)
+                if all(source.threaded for source in self._sources):
+                    threading.Thread(target=self._run, args=work, daemon=True).start()
+                else:
+                    self._run(*work)
+            return arrival.wait(whole, self._patience)
 
     def _run(
         self,
@@ -391,7 +393,7 @@ class SourceCache:
             for index, source in enumerate(self._sources):
                 same = held if held is not None and held.template == index else None
                 conditions = same.conditions() if same else None
-                answer = source.ask(identifier, conditions, environ)
+                answer = asked(source.ask, identifier, conditions, environ)
                 if answer is None:
                     continue
                 url = source.url(identifier, environ)
@@ -429,6 +431,7 @@ class SourceCache:
         since = held.failing_since or held.fresh_until
         if now - since > self._stale_if_error:
             raise fault
+        went_stale()
         log.warning("serving a stale source: %s", fault)
         record = replace(held, checked=now, lifetime=FAILING_PAUSE, failing_since=since)
         self._remember(name, record)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+from iiif_proxy.stores import history
 from iiif_proxy.stores.ledger import Ledger, Total
 from iiif_proxy.stores.sweep import FOLDER, Swept, only_one, remove_tree, sweep
 
@@ -86,6 +87,9 @@ class Bound:
         try:
             with only_one(self._root, patience) as mine:
                 swept = sweep(self._root, self._ledger, target) if mine else Swept()
+                if mine:
+                    left = swept.entries - swept.evicted
+                    history.note(self._root, swept.evicted, swept.freed, left)
         except OSError as refusal:
             self.refused(refusal)
             return Swept()

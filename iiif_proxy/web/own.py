@@ -4,17 +4,17 @@ import html
 import json
 import mimetypes
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
-
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from urllib.parse import parse_qs, unquote
 
 from iiif_proxy import __version__
 from iiif_proxy.errors import NotFound
 from iiif_proxy.web.headers import CORS, NOSNIFF, Environ, Headers
 from iiif_proxy.web.peers import Peers
+from iiif_proxy.web.telling import METRICS_TYPE, exposition
 
 STATIC = resources.files("iiif_proxy.web") / "static"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)?")
@@ -25,7 +25,16 @@ StartResponse = Callable[..., Any]
 class Own:
     """Pages and files of the proxy itself. `prefix` is the IIIF prefix."""
 
-    def __init__(self, prefix: str, peers: Peers, openseadragon: str | None) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        peers: Peers,
+        openseadragon: str | None,
+        health: Callable[[], tuple[bool, dict[str, Any]]],
+        stores: Mapping[str, Path],
+    ) -> None:
+        self._health = health
+        self._stores = stores
         self._prefix = prefix
         self._peers = peers
         self._openseadragon = openseadragon
@@ -34,16 +43,26 @@ class Own:
         """Raises NotFound for what is not here."""
         name, _, rest = path[len(self._prefix) + 3 :].partition("/")
         if name == "health" and not rest:
-            body = json.dumps({"status": "ok", "version": __version__}).encode()
-            return _send(body, "application/json", "no-store", environ, start_response)
+            return self._healthy(environ, start_response)
         if name == "metrics" and not rest:
-            body = generate_latest(REGISTRY)
-            return _send(body, CONTENT_TYPE_LATEST, "no-store", environ, start_response)
+            body = exposition(self._stores)
+            return _send(body, METRICS_TYPE, "no-store", environ, start_response)
         if name == "static" and rest:
             return self._static(rest, environ, start_response)
         if name == "view" and rest:
             return self._view(rest, environ, start_response)
         raise NotFound("There is no such page here.")
+
+    def _healthy(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Alive; with `?deep` also whether all that a request needs is there: 200 or 503."""
+        found: dict[str, Any] = {"status": "ok", "version": __version__}
+        status = "200 OK"
+        if "deep" in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True):
+            well, found["checks"] = self._health()
+            if not well:
+                found["status"], status = "failing", "503 Service Unavailable"
+        body = json.dumps(found).encode()
+        return _send(body, "application/json", "no-store", environ, start_response, status=status)
 
     def _static(
         self, name: str, environ: Environ, start_response: StartResponse
@@ -89,9 +108,10 @@ def _send(
     environ: Environ,
     start_response: StartResponse,
     extra: Headers | None = None,
+    status: str = "200 OK",
 ) -> Iterable[bytes]:
     start_response(
-        "200 OK",
+        status,
         [
             *CORS,
             ("Content-Type", media_type),
