@@ -63,7 +63,8 @@ class Told:
         _here.request = self._outer
         if not self.status:
             return
-        metrics.REQUESTS.labels(self.kind, str(self.status)).inc()
+        if self.kind != "own" or self.status >= 400:
+            metrics.REQUESTS.labels(self.kind, str(self.status)).inc()
         if self.size:
             metrics.BYTES.labels(self.kind).inc(self.size)
         if self.cache:
