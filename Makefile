@@ -76,7 +76,7 @@ $(OPENSEADRAGON): tools/fetch_openseadragon.py | $(VENV)/.python
 
 system-packages:  ## What some tests run beside Python (Debian, as root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES)
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-upgrade --no-install-recommends $(SYSTEM_PACKAGES)
 
 clean:  ## Everything that can be made again
 	rm -rf build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \

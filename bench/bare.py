@@ -57,9 +57,7 @@ def in_bands(image: Image.Image, width: int, height: int) -> Image.Image:
     edge = image.height * middle / height
 
     def lower() -> Image.Image:
-        return image.resize(
-            (width, height - middle), LANCZOS, (0, edge, image.width, image.height)
-        )
+        return image.resize((width, height - middle), LANCZOS, (0, edge, image.width, image.height))
 
     both = Image.new("RGB", (width, height))
     with ThreadPoolExecutor(1) as beside:

@@ -79,6 +79,5 @@ def _text(
 ) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;")
     weight = ' font-weight="bold"' if bold else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"{weight}>{text}</text>'
-    )
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {place} fill="{colour}"{weight}>{text}</text>'

@@ -75,13 +75,16 @@ class Origin:
                 status = f"206 Partial Content\r\nContent-Range: bytes {start}-{stop - 1}/{size}"
             with self._lock:
                 self._requests += 1
-                self._bytes += stop - start
             sock.sendall(
                 f"HTTP/1.1 {status}\r\nContent-Type: image/jpeg\r\nContent-Length: {stop - start}"
                 f'\r\nETag: "{size}"\r\nLast-Modified: Sat, 01 Nov 2025 00:00:00 GMT\r\n'
                 "Accept-Ranges: bytes\r\nCache-Control: max-age=86400\r\n\r\n".encode()
             )
-            sock.sendfile(file, start, stop - start)
+            while start < stop:
+                sent = os.sendfile(sock.fileno(), file.fileno(), start, min(stop - start, 1 << 20))
+                start += sent
+                with self._lock:
+                    self._bytes += sent
 
 
 class RunningOrigin:

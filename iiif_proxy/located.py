@@ -20,6 +20,8 @@ class Located:
     key: Key
     etag: str
     media_type: str
+    # Of the sources, from before this was located: see `SourceCache.current`.
+    generation: int
     # By what other name a static server looks for it.
     also: str | None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from iiif_proxy.ahead import PAUSE, Ahead
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import stored_name
-from iiif_proxy.iiif.tiles import Tiling, is_tile, tile_boxes, tiling
+from iiif_proxy.iiif.tiles import Tiling, tile_boxes, tile_factor, tiling
 from iiif_proxy.imaging.encode import EncodeOptions, encode
 from iiif_proxy.imaging.levels import ARRIVING, WHOLE
 from iiif_proxy.imaging.reader import Reader
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Read = Callable[[Box, int, int], Image]
 
+# A dozen tiles, in bytes.
+NEIGHBOURS = 4 << 20
 # From this side on an answer is a view and no thumbnail.
 VIEW = 1024
 KEPT_LEVEL = "level.jpg"
@@ -32,7 +34,11 @@ BELOW = ((0, 0), (1, 0), (0, 1), (1, 1))
 
 
 class Preparing:
-    """Fills the derivative store in the background. `write_ahead` and `predict` switch it on."""
+    """Fills the derivative store in the background. `write_ahead` and `predict` switch it on.
+
+    `room`: the bytes that one source may take of the store. What was asked for must not be pushed
+    out by what was not.
+    """
 
     def __init__(
         self,
@@ -45,6 +51,7 @@ class Preparing:
         background: tuple[int, int, int],
         write_ahead: bool,
         predict: bool,
+        room: int,
         patience: float,
     ) -> None:
         self._derivatives = derivatives
@@ -55,11 +62,12 @@ class Preparing:
         self._background = background
         self._write_ahead = write_ahead
         self._predict = predict
+        self._room = room
         self._patience = patience
 
     def opened(self, located: Located, session: Session) -> None:
         """A source was opened for a tile: all its tiles will be wanted."""
-        if self._write_ahead and located.source.record.keep:
+        if self._write_ahead and self._has_room(located):
             self._ahead.submit(lambda: self._all_tiles(located, session))
 
     def answered(self, located: Located, read: "Read") -> None:
@@ -68,12 +76,19 @@ class Preparing:
         Around a tile its neighbours. After a large view of the whole image other views: one level
         is kept for them. (Not after a thumbnail, which is asked once.)
         """
-        if not located.source.record.keep:
-            return
-        if self._predict and located.info.tile_width:
-            self._ahead.guess(lambda: self._neighbours(located, read))
-        elif self._write_ahead and max(located.plan.width, located.plan.height) >= VIEW:
+        if located.info.tile_width:
+            if self._predict and located.source.record.keep and self._room >= NEIGHBOURS:
+                self._ahead.guess(lambda: self._neighbours(located, read))
+        elif (
+            self._write_ahead
+            and self._has_room(located)
+            and max(located.plan.width, located.plan.height) >= VIEW
+        ):
             self._ahead.submit(lambda: self._level(located, read))
+
+    def _has_room(self, located: Located) -> bool:
+        info = located.info
+        return located.source.record.keep and info.width * info.height // 2 <= self._room
 
     def kept_level(self, located: Located) -> "Image | None":
         """The whole image from the level that was kept of its source, if that is fine enough."""
@@ -164,22 +179,17 @@ def kept_factor(info: ImageInfo) -> int:
 
 def neighbours(plan: Plan, info: ImageInfo, tiles: Tiling) -> Iterator[tuple[Box, int, int]]:
     """The tiles beside a plan that is a tile itself, nearest first, then the four below it."""
-    size = plan.width, plan.height
-    for factor in tiles.scale_factors:
-        if is_tile(plan.box, info, tiles, factor) and size == (
-            -(-plan.box.width // factor),
-            -(-plan.box.height // factor),
-        ):
-            across, down = tiles.width * factor, tiles.height * factor
-            for dx, dy in BESIDE:
-                yield from tile_at(
-                    plan.box.x + dx * across, plan.box.y + dy * down, factor, info, tiles
-                )
-            if factor // 2 in tiles.scale_factors:
-                for dx, dy in BELOW:
-                    x, y = plan.box.x + dx * across // 2, plan.box.y + dy * down // 2
-                    yield from tile_at(x, y, factor // 2, info, tiles)
-            return
+    factor = tile_factor(plan.box, plan.width, plan.height, info, tiles)
+    if factor is None:
+        return
+    across, down = tiles.width * factor, tiles.height * factor
+    for dx, dy in BESIDE:
+        x, y = plan.box.x + dx * across, plan.box.y + dy * down
+        yield from tile_at(x, y, factor, info, tiles)
+    if factor // 2 in tiles.scale_factors:
+        for dx, dy in BELOW:
+            x, y = plan.box.x + dx * across // 2, plan.box.y + dy * down // 2
+            yield from tile_at(x, y, factor // 2, info, tiles)
 
 
 def tile_at(

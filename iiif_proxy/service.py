@@ -12,6 +12,7 @@ from iiif_proxy.ahead import Ahead
 from iiif_proxy.concurrency import Gate, SingleFlight
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
+from iiif_proxy.iiif.tiles import tile_factor, tiling
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
 from iiif_proxy.imaging.render import render
 from iiif_proxy.imaging.routes import Routes
@@ -64,6 +65,7 @@ class ImageService:
         folder: Path | None,
         write_ahead: bool,
         predict: bool,
+        room: int,
         max_pixels: int,
         patience: float,
     ) -> None:
@@ -90,6 +92,7 @@ class ImageService:
             background=background,
             write_ahead=write_ahead and folder is not None,
             predict=predict and folder is not None,
+            room=room,
             patience=patience,
         )
         self._patience = patience
@@ -102,6 +105,7 @@ class ImageService:
 
     def locate(self, request: ImageRequest, environ: Environ) -> Located:
         """Resolve a request against its source. Raises InvalidRequest and NotSupported too."""
+        generation = self._sources.generation()
         source = self._sources.open(request.identifier, environ)
         if not source.record.fingerprint:
             source = self._sources.open(request.identifier, environ, whole=True)
@@ -112,7 +116,7 @@ class ImageService:
         key = Key(group_of(request.identifier), self._version(source), name)
         also = request.api.also_named(plan, info, self.limits, self.features)
         media_type = FORMATS[plan.format].media_type
-        return Located(source, info, plan, key, etag_of(key), media_type, also)
+        return Located(source, info, plan, key, etag_of(key), media_type, generation, also)
 
     def _version(self, source: "SourceImage") -> str:
         return f"{source.record.fingerprint}-{self._recipe}"
@@ -128,7 +132,8 @@ class ImageService:
     def current(self, located: Located) -> bool:
         """Whether what was located a while ago is still what would be located now."""
         record = located.source.record
-        return self._sources.current(record) and not self._publisher.due(record)
+        current = self._sources.current(record, located.generation)
+        return current and not self._publisher.due(record)
 
     def find(self, located: Located) -> Entry | None:
         """The derivative, if it is stored: one open file, no lock."""
@@ -181,10 +186,12 @@ class ImageService:
         plan, box = located.plan, located.plan.box
         width, height = plan.width, plan.height
         routes = self._routes(located, environ)
-        if routes.session(box, width, height) is not None or routes.wants_session(box):
+        tiles = tiling(located.info, self.limits, self.features)
+        tile = tile_factor(box, width, height, located.info, tiles) is not None
+        if routes.wants_session(box, width, height, tile):
             with self._gate.enter(width * height, self._patience):
                 image, begun = routes.tile(box, width, height, self._patience)
-            if begun is not None:
+            if begun is not None and tile:
                 self._preparing.opened(located, begun)
             if image is not None:
                 return image

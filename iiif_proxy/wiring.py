@@ -35,6 +35,8 @@ from iiif_proxy.web.peers import Peers
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # Of the derivative cache's bound, for what is remembered of sources.
 RECORDS_SHARE = 50
+# And for all tiles of one source, made before they are asked for (0.2 to 0.5 bytes a pixel).
+ONE_SOURCE_SHARE = 20
 RECORDS_LEAST = 64 << 20
 BYTES_A_PIXEL = 4
 LEAST_WORKERS = 2
@@ -143,6 +145,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         folder=folder,
         write_ahead=settings.write_ahead,
         predict=settings.predict,
+        room=settings.cache_size // ONE_SOURCE_SHARE,
         max_pixels=settings.source_max_pixels,
         patience=settings.queue_timeout,
     )

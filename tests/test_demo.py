@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -100,6 +101,21 @@ def test_origin_tag_follows_the_file(origin: str, folder: Path) -> None:
     assert len(tags) == 2
 
 
+def test_origin_does_not_mind_who_hangs_up(
+    origin: str, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host, port = origin.removeprefix("http://").split(":")
+    reset = struct.pack("ii", 1, 0)  # close() with this is an RST
+    path = quote(AWKWARD).encode()
+    for request in (b"", b"GET /", b"GET /" + path + b" HTTP/1.1\r\nHost: a\r\n\r\n"):
+        with socket.create_connection((host, int(port))) as sock:
+            sock.sendall(request)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    for _ in range(3):
+        assert status(f"{origin}/compass.png") == 200
+    assert capfd.readouterr().err == ""
+
+
 # The pictures and their page
 
 
@@ -178,7 +194,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         process.send_signal(signal.SIGTERM)
         _, complaints = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "Traceback" not in complaints
+    assert "Traceback" not in complaints, complaints
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 1).close()
 
@@ -289,5 +305,5 @@ def test_pictures_of_ones_own(folder: Path, tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, complaint = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "Traceback" not in complaint
+    assert "Traceback" not in complaint, complaint
     assert time.monotonic() - begun < 20

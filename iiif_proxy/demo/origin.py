@@ -4,7 +4,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -68,11 +68,14 @@ class Handler(SimpleHTTPRequestHandler):
     def list_directory(self, path: Any) -> None:
         self.send_error(HTTPStatus.NOT_FOUND)
 
-    def copyfile(self, source: Any, outputfile: Any) -> None:
-        try:
-            super().copyfile(source, outputfile)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the proxy knew all it wanted to know
+    def handle(self) -> None:
+        # A proxy that knows all it wanted to know may hang up at any time.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            super().handle()
+
+    def finish(self) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            super().finish()
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

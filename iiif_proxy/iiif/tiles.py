@@ -90,6 +90,15 @@ def is_tile(box: Box, info: ImageInfo, tiles: Tiling, factor: int) -> bool:
     )
 
 
+def tile_factor(box: Box, width: int, height: int, info: ImageInfo, tiles: Tiling) -> int | None:
+    """The scale factor at which a box at this size is a tile; None if it is none."""
+    for factor in tiles.scale_factors:
+        size = ceil_div(box.width, factor), ceil_div(box.height, factor)
+        if size == (width, height) and is_tile(box, info, tiles, factor):
+            return factor
+    return None
+
+
 def declared_height(
     box: Box, width: int, info: ImageInfo, limits: Limits, features: Features
 ) -> int | None:

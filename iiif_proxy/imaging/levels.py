@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from secrets import token_hex
 
 from PIL import Image
 
@@ -20,6 +21,22 @@ ALIVE_EVERY = 0.1
 
 class LevelsLost(Exception):
     """Never seen outside: the process that was decoding is gone, or the level was given back."""
+
+
+def open_memory(pid: int, number: int, token: str, factor: int) -> int:
+    """A descriptor of another process, if it still is what it was.
+
+    Numbers are used again, for any file: so it is looked at after it was opened. Raises OSError.
+    """
+    opened = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR)
+    if os.readlink(f"/proc/self/fd/{opened}") != f"/memfd:{_name(token, factor)} (deleted)":
+        os.close(opened)
+        raise FileNotFoundError("given back")
+    return opened
+
+
+def _name(token: str, factor: int) -> str:
+    return f"iiif-proxy-{token}-{factor}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +84,10 @@ class Levels:
     however that ends. Other processes of the same user open it by way of /proc (`address`).
     """
 
-    def __init__(self, shape: Shape, descriptors: dict[int, int]) -> None:
+    def __init__(self, shape: Shape, token: str, descriptors: dict[int, int]) -> None:
         """`descriptors`: by factor; 0 is the header. They are owned from here on."""
         self.shape = shape
+        self.token = token
         # Set while something more urgent wants the processor: coarse levels can wait.
         self.held_back = False
         self._descriptors = descriptors
@@ -92,20 +110,27 @@ class Levels:
 
     @classmethod
     def create(cls, shape: Shape) -> "Levels":
-        descriptors = {}
+        token, descriptors = token_hex(8), {}
         for factor in (0, *shape.factors):
-            descriptors[factor] = os.memfd_create(f"iiif-proxy-level-{factor}")
+            descriptors[factor] = os.memfd_create(_name(token, factor))
             os.ftruncate(descriptors[factor], shape.bytes(factor) if factor else HEADER)
-        return cls(shape, descriptors)
+        return cls(shape, token, descriptors)
 
     @classmethod
-    def attach(cls, shape: Shape, pid: int, descriptors: dict[int, int]) -> "Levels":
-        """Map what another process made. Raises OSError when it cannot be reached."""
+    def attach(cls, shape: Shape, token: str, pid: int, descriptors: dict[int, int]) -> "Levels":
+        """Map what another process made, less what it has given back.
+
+        Raises OSError when it cannot be reached.
+        """
         opened: dict[int, int] = {}
         try:
             for factor, number in descriptors.items():
-                opened[factor] = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR)
-            return cls(shape, opened)
+                try:
+                    opened[factor] = open_memory(pid, number, token, factor)
+                except OSError:
+                    if factor == 0:
+                        raise
+            return cls(shape, token, opened)
         except BaseException:
             for number in opened.values():
                 os.close(number)

@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from PIL import Image
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Sources below this many pixels are decoded each time: it takes as long as a session's upkeep.
 SESSION_LEAST = 1_000_000
 TRIES = 3
+# Small parts of one image that are decoded by themselves.
+PARTS = 2
 BLOCK = 64 * 1024
 # What can be kept as it is stored; everything else is brought to sRGB first.
 AS_STORED = {"L": "L", "RGB": "RGBX", "RGBA": "RGBA"}
@@ -124,27 +126,31 @@ class Routes:
         found = self._sessions.get(self._key)
         return found if found is not None and found.covers(box, width, height) else None
 
-    def wants_session(self, box: Box) -> bool:
-        """A part of a large image: others will follow. (A thumbnail never decodes it all.)"""
+    def wants_session(self, box: Box, width: int, height: int, tile: bool) -> bool:
+        """Whether this is best read from a session, open or to be opened.
+
+        Opened for a tile of a large image, and for a part at nearly its full size: the others will
+        follow. A thumbnail, of a part too, never decodes it all; several parts of one image do.
+        """
         info = self._info
-        return (
-            not info.tile_width
-            and (box.width, box.height) != (info.width, info.height)
-            and info.width * info.height >= SESSION_LEAST
-            and self._sessions.fits(info.width, info.height)
-        )
+        if self.session(box, width, height) is not None:
+            return True
+        if (
+            info.tile_width
+            or (box.width, box.height) == (info.width, info.height)
+            or info.width * info.height < SESSION_LEAST
+            or not self._sessions.fits(info.width, info.height)
+        ):
+            return False
+        fine = box.width < 2 * width or box.height < 2 * height
+        return tile or fine or self._sessions.asked(self._key) > PARTS
 
     def light(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
         """Straight from the file, decoded no finer than needed, when the gate lets it in."""
         if self._info.tile_width:
             return self._tiles(box, width, height, gate, timeout)
-        # A JPEG is decoded while its bytes come.
-        held = self._content(self._info.format != "jpeg")
-
-        def file() -> IO[bytes]:
-            return io.BufferedReader(Arriving(held), BLOCK)
-
-        reader = Reader(file, self._info, max_pixels=self._max_pixels)
+        held = self._bytes()
+        reader = Reader(lambda: self._file(held), self._info, max_pixels=self._max_pixels)
         with gate.enter(reader.cost(box, width, height), timeout):
             return reader.read(box, width, height)
 
@@ -162,12 +168,13 @@ class Routes:
         self, box: Box, width: int, height: int, timeout: float
     ) -> tuple[Image.Image | None, Session | None]:
         """By a session, and that session if this call began it; None: sessions keep failing."""
-        began = None
+        began, anew = None, False
         for _ in range(TRIES):
-            session, begun = self._sessions.open(self._key, self._start, timeout)
+            session, begun = self._sessions.open(self._key, self._start, timeout, anew)
             began = session if begun else began
             if not session.covers(box, width, height):
                 self._sessions.drop(self._key, session)
+                anew = True
                 continue
             try:
                 self._preview(session, box, width, height)
@@ -191,7 +198,7 @@ class Routes:
     def _eighth(self, session: Session) -> Image.Image:
         """The whole image at the coarsest scale that a JPEG decodes at."""
         size = session.levels.shape.size(Overview.FACTOR)
-        with io.BufferedReader(Arriving(self._content(False)), BLOCK) as file:
+        with self._file(self._bytes()) as file:
             image = opened(file, self._max_pixels)
             image.draft(None, size)
             with decoding():
@@ -200,10 +207,18 @@ class Routes:
             raise LevelsLost
         return image
 
+    def _bytes(self) -> Content:
+        """All of the source's, or of a JPEG what is there so far: it is decoded as it comes."""
+        return self._content(self._info.format != "jpeg")
+
+    def _file(self, held: Content) -> BinaryIO:
+        if self._info.format != "jpeg":
+            return open(held.path, "rb")  # libtiff wants a real file
+        return io.BufferedReader(Arriving(held), BLOCK)
+
     def _start(self) -> Start:
-        # Of a JPEG the rows are decoded as its bytes come.
-        held = self._content(self._info.format != "jpeg")
-        file = io.BufferedReader(Arriving(held), BLOCK)
+        held = self._bytes()
+        file = self._file(held)
         try:
             image = opened(file, self._max_pixels)
             orientation = orientation_of(image)

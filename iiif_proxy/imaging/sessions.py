@@ -25,6 +25,7 @@ from iiif_proxy.imaging.levels import (
     Levels,
     LevelsLost,
     Shape,
+    open_memory,
     shape_of,
 )
 from iiif_proxy.imaging.session import Facts, Session
@@ -33,6 +34,7 @@ from iiif_proxy.imaging.tiff import Tiff
 log = logging.getLogger(__name__)
 TEND_EVERY = 1.0
 TIFFS = 64
+COUNTED = 4096
 NICE = 5
 MOST_SAID = 4 << 20
 
@@ -66,6 +68,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._tender: threading.Thread | None = None
         self._tiffs: LRUCache[str, Tiff] = LRUCache(TIFFS)
+        self._asked: LRUCache[str, int] = LRUCache(COUNTED)
 
     def tiff(self, key: str, start: Callable[[], Tiff]) -> Tiff:
         """An opened tiled TIFF: its directories are read once, its tiles when they are asked."""
@@ -76,6 +79,12 @@ class Sessions:
             with self._lock:
                 self._tiffs[key] = found
         return found
+
+    def asked(self, key: str) -> int:
+        """Count a part of a source that is not open; how many that makes."""
+        with self._lock:
+            self._asked[key] = self._asked.get(key, 0) + 1
+            return self._asked[key]
 
     def fits(self, width: int, height: int) -> bool:
         return shape_of(width, height, "RGBX").total <= self._budget
@@ -88,15 +97,20 @@ class Sessions:
             return None
         return session
 
-    def open(self, key: str, start: Callable[[], Start], timeout: float) -> tuple[Session, bool]:
-        """The session of a source, and whether it was begun by this call."""
+    def open(
+        self, key: str, start: Callable[[], Start], timeout: float, anew: bool = False
+    ) -> tuple[Session, bool]:
+        """The session of a source, and whether it was begun by this call.
+
+        With `anew` a neighbour's is not enough: it has given back what is needed.
+        """
         end = time.monotonic() + timeout
         while True:
             with self._lock:
                 session = self.get(key)
                 begun = False
                 if session is None:
-                    session, begun = self._attach_or_begin(key, start)
+                    session, begun = self._attach_or_begin(key, start, anew)
                     if session is not None:
                         self._sessions[key] = session
                         self._tend()
@@ -120,7 +134,9 @@ class Sessions:
         for key, session in list(self._sessions.items()):
             self.drop(key, session)
 
-    def _attach_or_begin(self, key: str, start: Callable[[], Start]) -> tuple[Session | None, bool]:
+    def _attach_or_begin(
+        self, key: str, start: Callable[[], Start], anew: bool
+    ) -> tuple[Session | None, bool]:
         """(None, False): a neighbour has just begun, and has not said where yet."""
         lock = None
         if self._folder is not None:
@@ -128,6 +144,9 @@ class Sessions:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 lock = os.open(self._folder / f"{key}.session", os.O_RDWR | os.O_CREAT, 0o600)
         if lock is not None and not _locked(lock):
+            if anew:
+                os.close(lock)
+                return self._begin(start, None), True
             try:
                 return self._attach(lock), False
             except LevelsLost:
@@ -146,7 +165,7 @@ class Sessions:
             shape = Shape(said["width"], said["height"], said["mode"], tuple(said["factors"]))
             address = {int(factor): number for factor, number in said["address"].items()}
             profile = base64.b64decode(said["profile"]) if said["profile"] else None
-            levels = Levels.attach(shape, said["pid"], address)
+            levels = Levels.attach(shape, said["token"], said["pid"], address)
         except OSError as cause:
             log.warning("a neighbour's session cannot be shared: %s", cause)
             os.close(lock)
@@ -189,7 +208,7 @@ class Sessions:
                 return
             total -= said["bytes"]
             # Its owner sees it within a second (`_tend`) and lets go.
-            with contextlib.suppress(OSError), open(said["header"], "r+b", buffering=0) as header:
+            with contextlib.suppress(OSError), _header_of(said) as header:
                 header.write(CLOSED.to_bytes(8, "little"))
 
     def _neighbours(self) -> Iterator[dict[str, Any]]:
@@ -210,8 +229,7 @@ class Sessions:
                 finally:
                     os.close(lock)
                 if said is not None and said["pid"] != os.getpid():
-                    said["header"] = f"/proc/{said['pid']}/fd/{said['address']['0']}"
-                    with open(said["header"], "rb", buffering=0) as header:
+                    with _header_of(said) as header:
                         state = int.from_bytes(header.read(8), "little")
                     said["bytes"] = said["settled"] if state == SETTLED else said["total"]
                     yield said
@@ -257,6 +275,7 @@ def _saying(levels: Levels, facts: Facts) -> bytes:
     return json.dumps(
         {
             "pid": os.getpid(),
+            "token": levels.token,
             "width": shape.width,
             "height": shape.height,
             "mode": shape.mode,
@@ -268,6 +287,11 @@ def _saying(levels: Levels, facts: Facts) -> bytes:
             "settled": sum(shape.bytes(factor) for factor in coarse),
         }
     ).encode()
+
+
+def _header_of(said: dict[str, Any]) -> BinaryIO:
+    descriptor = open_memory(said["pid"], said["address"]["0"], said["token"], 0)
+    return open(descriptor, "r+b", buffering=0)
 
 
 def _said(lock: int) -> dict[str, Any] | None:

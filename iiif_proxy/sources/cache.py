@@ -132,14 +132,23 @@ class SourceCache:
             raise SourceChanged
         return held
 
-    def current(self, record: Record) -> bool:
-        """Whether a record may be answered from without asking: the hit path's one question."""
+    def generation(self) -> int:
+        """Another number whenever something was purged, or found changed within its life."""
+        return self._purged.date()
+
+    def current(self, record: Record, generation: int | None = None) -> bool:
+        """Whether a record may be answered from without asking: the hit path's one question.
+
+        `generation` is that from before the record was opened.
+        """
         if record.path:
             try:
                 return stamp_of(os.stat(record.path)) == record.stamp
             except OSError:
                 return False
-        return record.fresh_until > time.time() and not self._purged.seen()
+        if generation is None:
+            generation = self._purged.noted
+        return record.fresh_until > time.time() and self._purged.date() == generation
 
     def may_be_shown(self, record: Record) -> bool:
         """Whether others may answer from a record until its freshness ends, without asking here.
@@ -167,7 +176,7 @@ class SourceCache:
             return None
         name = self._name(record.identifier, environ)
         return source.ranges(
-            record.parts["url"], record.parts, lambda: self._drop(record.identifier, name)
+            record.parts["url"], record.parts, lambda: self._end(record.identifier, name)
         )
 
     def forget(self, identifier: str) -> None:
@@ -258,6 +267,11 @@ class SourceCache:
             self._memory.pop(name, None)
         self._records.delete(Key(hashed(identifier), "record", name + ".json"))
         self._unshow(identifier)
+
+    def _end(self, identifier: str, name: str) -> None:
+        """A record turned out wrong within its life: no process goes on answering from it."""
+        self._drop(identifier, name)
+        self._purged.say()
 
     def _stored(self, record: Record) -> Held | None:
         entry = self._bytes.get(self._bytes_key(record))
@@ -407,7 +421,7 @@ class SourceCache:
                     answer.close()
         except (OriginFailed, OriginTimeout) as fault:
             return self._despite(name, held, fault)
-        self._drop(identifier, name)
+        (self._end if lost else self._drop)(identifier, name)
         with self._lock:
             self._unknown[name] = True
         raise not_found(identifier)
@@ -456,6 +470,8 @@ class SourceCache:
         # Without validators that name the content, the content itself must: known at the end.
         digest = None if known_early(answer.headers, now) else hashlib.sha256()
         made = of_answer(identifier, index, url, answer.headers, fresh, now, token_hex(8))
+        if lost is not None and digest is None and made.fingerprint != lost.fingerprint:
+            self._end(identifier, name)
         incoming = Incoming(self._folder and self._folder / "incoming", made.bytes_id)
         try:
             probe_at = FIRST_PROBE
@@ -487,6 +503,8 @@ class SourceCache:
             made = replace(made, size=incoming.size, info=made.info or self._whole_info(held))
             if digest:
                 made = made.named_by(digest.hexdigest())
+                if lost is not None and made.fingerprint != lost.fingerprint:
+                    self._end(identifier, name)
             if fresh.keep and incoming.path is not None:
                 self._bytes.adopt(self._bytes_key(made), incoming.path)
             self._remember(name, made)
@@ -505,22 +523,23 @@ class Purged:
 
     def __init__(self, folder: Path | None) -> None:
         self._path = None if folder is None else str(folder / "purged")
-        self._noted = self._date()
+        self.noted = self.date()
 
     def seen(self) -> bool:
-        return self._path is not None and self._date() != self._noted
+        return self.date() != self.noted
 
     def note(self) -> None:
-        self._noted = self._date()
+        self.noted = self.date()
 
     def say(self) -> None:
         if self._path is not None:
             with contextlib.suppress(OSError):
                 os.makedirs(os.path.dirname(self._path), exist_ok=True)
-                with open(self._path, "w") as file:
-                    file.write(token_hex(8))
+                with open(self._path, "a"):
+                    # Set, not left to the kernel: its clock stands still for up to 4 ms.
+                    os.utime(self._path, ns=(time.time_ns(),) * 2)
 
-    def _date(self) -> int:
+    def date(self) -> int:
         try:
             return os.stat(self._path).st_mtime_ns if self._path else 0
         except OSError:

@@ -335,6 +335,26 @@ def test_a_killed_neighbour_is_replaced(
     later.close()
 
 
+def test_a_settled_neighbour_is_not_enough_for_detail(
+    jpeg: Path, sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fine levels are gone, and their descriptors' numbers may be other files by now."""
+    monkeypatch.setattr("iiif_proxy.imaging.session.KEPT_SIDE", 500)
+    here = Sessions(tmp_path / "sessions", 1 << 30)
+    begin(jpeg, here).settle()
+    others = [os.open(jpeg, os.O_RDONLY) for _ in range(8)]
+    detail = Box(256, 256, 256, 256)
+    image, begun = routes_to(jpeg, sessions).tile(detail, 256, 256, PATIENCE)
+    assert image is not None
+    assert begun is not None
+    with Image.open(jpeg) as plain:
+        expected = plain.convert("RGB").crop((256, 256, 512, 512))
+    assert (pixels(image) == pixels(expected)).all()
+    for number in others:
+        os.close(number)
+    here.close()
+
+
 def test_nothing_is_left_behind(tmp_path: Path, jpeg: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
@@ -353,3 +373,20 @@ def test_waiting_has_an_end() -> None:
     levels = Levels.create(shape_of(2000, 1000, "L"))
     with pytest.raises(Busy):
         levels.wait(1, 10, 0.05, lambda: True)
+
+
+def test_a_thumbnail_opens_no_session(jpeg: Path, sessions: Sessions) -> None:
+    """A session is for tiles and for parts at full size; a square thumbnail is neither."""
+    routes = routes_to(jpeg, sessions)
+    square = Box(200, 0, HEIGHT, HEIGHT)
+    assert not routes.wants_session(Box(0, 0, WIDTH, HEIGHT), WIDTH, HEIGHT, True)
+    assert routes.wants_session(Box(0, 0, 512, 512), 512, 512, True)
+    assert routes.wants_session(Box(0, 0, 1024, 1024), 128, 128, True)
+    assert routes.wants_session(Box(10, 10, 300, 200), 300, 200, False)
+    assert [routes.wants_session(square, 200, 200, False) for _ in range(3)] == [
+        False,
+        False,
+        True,
+    ]
+    small = Routes("s", ImageInfo(900, 900, "jpeg"), Content, lambda: None, sessions, 10**9)
+    assert not small.wants_session(Box(0, 0, 512, 512), 512, 512, True)

@@ -17,7 +17,7 @@ from iiif_proxy.iiif import urls
 from iiif_proxy.iiif.model import Features, ImageInfo, Limits
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import tile_boxes, tiling
-from tests.published.conftest import SHIPPED
+from tests.published.site import SHIPPED
 
 MAP = re.compile(r"map \"?([^\n{]*?)\"? (\$\w+) \{\n(.*?)\n\}", re.S)
 RULE = re.compile(
