@@ -5,9 +5,10 @@ import importlib
 import sys
 
 from iiif_proxy import __version__
+from iiif_proxy.commands.options import Mistake
 from iiif_proxy.settings import SettingsError
 
-COMMANDS = ("serve",)
+COMMANDS = ("serve", "check", "info", "explain", "warm", "purge", "export", "stats")
 EXIT_CODES = """\
 exit codes: 0 done and all is well, 1 done and something is not well (it is said what),
             2 a mistake in the arguments or settings, 130 interrupted"""
@@ -48,6 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    except Mistake as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `| head` has seen enough.
+        sys.stderr.close()
+        return 0
     except KeyboardInterrupt:
         return 130
 
