@@ -15,25 +15,23 @@ from iiif_proxy.errors import (
     ProxyError,
     SourceChanged,
 )
-from iiif_proxy.iiif import urls
+from iiif_proxy.iiif import manifest, urls
 from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest
 from iiif_proxy.located import Located
+from iiif_proxy.people import own_of
 from iiif_proxy.settings import load
 from iiif_proxy.sources.arrival import SourceImage
 from iiif_proxy.upstream import raw_target
-from iiif_proxy.web import answers, errors
+from iiif_proxy.web import answers
 from iiif_proxy.web.headers import (
-    CORS,
     METHODS,
-    NOSNIFF,
     Headers,
     cache_control,
     link,
     not_modified,
 )
-from iiif_proxy.web.own import Own
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import extras_of, health_of, outside, service_of
+from iiif_proxy.wiring import extras_of, outside, service_of
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -73,14 +71,7 @@ class IIIFProxy:
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
         self.app: App = app or outside(settings, self.peers)
         self.service = service_of(settings, app)
-        health = health_of(settings)
-        self.own = Own(
-            settings.prefix,
-            self.peers,
-            settings.openseadragon_url,
-            health.report,
-            health.stores,
-        )
+        self.own = own_of(settings, self.peers, self.service)
         self._extras = extras_of(settings)
         self._prefix = settings.prefix
         self._hot: dict[tuple[str | None, str], Hot] = {}
@@ -100,6 +91,9 @@ class IIIFProxy:
         if path.startswith(self._prefix + "/-/"):
             return self._guarded("own", self.own.answer, path, environ, start_response)
         try:
+            about = urls.parse_manifest(path, self._prefix)
+            if about is not None:
+                return self._guarded("manifest", self._manifest, about, environ, start_response)
             request = urls.parse(path, self._prefix, self.settings.default_version)
         except InvalidRequest as error:
             return self._guarded("image", _raise, error, environ, start_response)
@@ -120,12 +114,13 @@ class IIIFProxy:
         telling.identify(environ, self.peers.trusts(environ.get("REMOTE_ADDR", "")))
         path, name = raw_target(environ).partition("?")[0], getattr(what, "identifier", None)
         with telling.Told(kind, path, name, environ) as told:
-            return self._answered(answer, what, environ, told.watching(start_response))
+            return self._answered(answer, what, path, environ, told.watching(start_response))
 
     def _answered(
         self,
         answer: Callable[..., Iterable[bytes]],
         what: Any,
+        path: str,
         environ: Environ,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
@@ -146,7 +141,7 @@ class IIIFProxy:
         except Exception:
             log.exception("a request failed")
             error = ProxyError("The server could not answer this request.")
-        status, fields, body = errors.answer(error, environ)
+        status, fields, body = self.own.error(error, path, environ)
         start_response(status, fields)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -210,20 +205,28 @@ class IIIFProxy:
             self.service.features,
             self._extras(request.identifier),
         )
-        body, etag = answers.document_body(document)
         fields = [
-            *CORS,
             ("Content-Type", request.api.content_type(accept)),
-            ("ETag", etag),
             ("Cache-Control", self._cache_control(source.record)),
             ("Link", f'<{request.api.PROFILE}>;rel="profile"'),
             ("Vary", "Accept"),
-            NOSNIFF,
         ]
-        if not_modified(environ, etag, None):
-            return answers.unchanged(fields, start_response)
-        start_response("200 OK", [*fields, ("Content-Length", str(len(body)))])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        return answers.document(environ, start_response, document, fields)
+
+    def _manifest(
+        self, request: InfoRequest, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        source, info = self.service.info(request.identifier, environ)
+        label, extras = request.identifier.rpartition("/")[2], self._extras(request.identifier)
+        uri = self._uri(request, environ)
+        document = manifest.document(
+            info, uri, request.api.NUMBER, label, self.service.limits, extras
+        )
+        fields = [
+            ("Content-Type", manifest.CONTENT_TYPE),
+            ("Cache-Control", self._cache_control(source.record)),
+        ]
+        return answers.document(environ, start_response, document, fields)
 
     def _image(
         self, request: ImageRequest, environ: Environ, start_response: StartResponse

@@ -248,3 +248,5 @@ def to_stderr(level: str, log_format: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    # It warns with a trace of what we answer with 502 and log as a line.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -7,10 +7,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from iiif_proxy.concurrency import Gate, SingleFlight
-from iiif_proxy.health import Health
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.encode import EncodeOptions, available
@@ -148,27 +146,6 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         room=settings.cache_size // ONE_SOURCE_SHARE,
         max_pixels=settings.source_max_pixels,
         patience=settings.queue_timeout,
-    )
-
-
-def health_of(settings: Settings) -> Health:
-    """What `/-/health?deep` looks at: every origin and folder that images come from, the cache."""
-    origins = [settings.origin] if settings.origin else []
-    folders = []
-    for template in settings.source:
-        scheme, _, rest = template.partition(":")
-        if scheme == "file":
-            folders.append(Path(rest.partition("{id}")[0].rpartition("/")[0] or "/"))
-        elif scheme != "app":
-            parts = urlsplit(template)
-            base = f"{parts.scheme}://{parts.netloc}"
-            if not any(known.startswith(base) for known in origins):
-                origins.append(base)
-    stores = {"derivatives": settings.cache_size, "sources": settings.source_cache_size}
-    stores["records"] = records_size(settings)
-    formats = features_of(settings).formats
-    return Health(
-        origins, folders, settings.cache_dir, stores, formats, timeout=settings.connect_timeout
     )
 
 

@@ -58,7 +58,7 @@ def try_out(identifier: str | None) -> int:
     from iiif_proxy.commands import inside
     from iiif_proxy.errors import ProxyError
     from iiif_proxy.iiif.urls import encode, parse
-    from iiif_proxy.wiring import health_of
+    from iiif_proxy.people import health_of
 
     proxy = inside.proxy()
     well = True
