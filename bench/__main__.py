@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from bench import cases, growth, upkeep
+from bench.common import Bench
 from bench.corpus import corpus
 from bench.figures import Figure, save
 from bench.server import origin
@@ -50,7 +51,7 @@ def main() -> int:
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f}: trust the ratios, not the milliseconds")
     with origin(made.folder) as behind:
-        bench = cases.Bench(made, behind, chosen.rounds)
+        bench = Bench(made, behind, chosen.rounds)
         for name in wanted:
             begun = time.perf_counter()
             if name in CASES:

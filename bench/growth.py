@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from bench import bare
-from bench.cases import MILLI, TILE, Bench, opened, path_of, tiles
 from bench.client import Client, drive
+from bench.common import MILLI, TILE, Bench, opened, path_of, tiles
 from bench.figures import seconds
 from bench.plots import Curve
 from bench.server import CONSTANT, sidecar

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.cases import MILLI, OVERVIEW, TILE, Bench, opened, path_of, tiles
 from bench.client import Client, drive
+from bench.common import MILLI, OVERVIEW, TILE, Bench, opened, path_of, tiles
 from bench.corpus import Picture
 from bench.figures import Figure
 from bench.server import Sidecar

@@ -122,7 +122,8 @@ class SingleFlight:
                 return
             if self._flights.get(key) is flight:
                 del self._flights[key]
-            flight.error = error
+            # A copy: the frames of the original hold this flight, and all that was made so far.
+            flight.error = None if error is None else again(error)
             if flight.waiting and isinstance(value, Shareable):
                 # Shared now: the maker's caller may close its own before they wake up.
                 with contextlib.suppress(OSError):

@@ -59,9 +59,12 @@ def canonical(plan: Plan, info: ImageInfo, limits: Limits, features: Features) -
 
 
 def also_named(plan: Plan, info: ImageInfo, limits: Limits, features: Features) -> str | None:
-    """The name by which a static server finds this version's `w,`: its height is not in the URL."""
+    """The name by which a static server finds this version's `w,`: its height is not in the URL.
+
+    In 3.0 `w,` may mean another height, and is not looked for.
+    """
     address = canonical(plan, info, limits, features)
-    return None if "/full/" in address else f"{NUMBER}_" + address.replace("/", "_")
+    return address.replace("/", "_") if ",/" in address else None
 
 
 def document(

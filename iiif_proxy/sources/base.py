@@ -1,6 +1,8 @@
 """What every kind of source has: a template that an identifier fills, and an answer."""
 
+import os
 import re
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +16,7 @@ from iiif_proxy.errors import (
     OriginFailed,
     TooManyRequests,
 )
+from iiif_proxy.sources.freshness import http_date
 
 Environ = dict[str, Any]
 
@@ -21,6 +24,10 @@ Environ = dict[str, Any]
 # for as `ark:/1/2`. In a query `/` is kept too, but nothing that would begin another parameter.
 IN_PATH = "/:@!$'()*,;=~"
 IN_QUERY = "/:,~"
+# One entity tag, also without its quotes; not two of them.
+ETAG = re.compile(r'(?:W/)?"[!#-~\x80-\xff]{0,1000}"|[!#-+\--~]{1,1000}')
+# What may be handed on in a header: no control character, so no other header.
+PRINTABLE = re.compile(r"[\t -~\x80-\xff]{1,4096}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +37,16 @@ class Conditions:
     etag: str | None
     last_modified: str | None
 
+    def headers(self) -> dict[str, str]:
+        pairs = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in pairs.items() if value}
+
 
 @dataclass(slots=True)
 class Answer:
     """What a source says: `modified` False is a 304; `chunks` are the bytes as they come.
 
-    Header names are lower case. Whoever takes an Answer closes it.
+    Header names are lower case. Whoever takes an Answer closes it, in the thread that asked.
     """
 
     modified: bool
@@ -67,24 +78,29 @@ class Source(Protocol):
     def ask(
         self, identifier: str, conditions: Conditions | None, environ: Environ
     ) -> Answer | LocalFile | None:
-        """None: this source does not have it (404, 410). Raises ProxyError for all other faults."""
+        """None: this source does not have it (404, 410). Raises ProxyError for all other faults,
+        also while `chunks` are read."""
 
 
 def fill(template: str, identifier: str) -> str:
     """Put the identifier into the template, percent-encoded for where it stands.
 
-    A question mark in the template's fixed text begins the query. Dot segments are refused: an
-    identifier never leaves the template's folder. (An identifier cannot reach scheme, host or
-    port: it is encoded, and settings refuse `{id}` there.)
+    A question mark in the template's fixed text begins the query. (An identifier cannot reach
+    scheme, host or port: it is encoded, and settings refuse `{id}` there.)
     """
-    if any(part in {".", ".."} for part in re.split(r"[/\\]", identifier)):
-        raise InvalidRequest("The identifier must not contain the path segments . or ..")
+    refuse_dots(identifier)
     path, mark, query = template.partition("?")
     return (
         path.replace("{id}", quote(identifier, safe=IN_PATH))
         + mark
         + query.replace("{id}", quote(identifier, safe=IN_QUERY))
     )
+
+
+def refuse_dots(identifier: str) -> None:
+    """An identifier never leaves the template's folder."""
+    if any(part in {".", ".."} for part in re.split(r"[/\\]", identifier)):
+        raise InvalidRequest("The identifier must not contain the path segments . or ..")
 
 
 def judge(status: int, headers: Mapping[str, str], where: str) -> bool:
@@ -97,17 +113,57 @@ def judge(status: int, headers: Mapping[str, str], where: str) -> bool:
     if status in {404, 410}:
         return False
     if status == 401:
-        kept = {k: v for k, v in headers.items() if k == "www-authenticate"}
+        asked = headers.get("www-authenticate", "")
+        kept = {"WWW-Authenticate": asked} if PRINTABLE.fullmatch(asked) else {}
         raise NotAuthenticated("The origin asks who you are for this image.", where, kept)
     if status == 403:
         raise NotAllowed("The origin does not allow access to this image.", where)
     if status == 429:
-        kept = {"Retry-After": headers.get("retry-after", "10")}
+        after = headers.get("retry-after", "")
+        if not re.fullmatch("[0-9]{1,6}", after) and (
+            http_date(after) is None or not PRINTABLE.fullmatch(after)
+        ):
+            after = "10"
+        kept = {"Retry-After": after}
         raise TooManyRequests("The origin asks for fewer requests at the moment.", where, kept)
     raise OriginFailed(
         f"The origin answered with status {status} where an image was expected.", where
     )
 
 
+def entity_tag(headers: Mapping[str, str]) -> str | None:
+    """The ETag, if it is one that can be sent back."""
+    text = headers.get("etag", "")
+    return text if ETAG.fullmatch(text) else None
+
+
+def length_of(headers: Mapping[str, str]) -> int | None:
+    """Content-Length, if it is a number."""
+    text = headers.get("content-length", "")
+    return int(text) if re.fullmatch("[0-9]{1,15}", text) else None
+
+
 def not_found(identifier: str) -> NotFound:
     return NotFound("No source has an image with this identifier.", identifier)
+
+
+class Forkable(Protocol):
+    """What holds locks, threads or sockets, which do not survive a fork."""
+
+    def after_fork(self) -> None: ...
+
+
+_forkable: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
+
+
+def mind_forks(thing: Forkable) -> None:
+    """Call its `after_fork` in every child process."""
+    _forkable.add(thing)
+
+
+def _after_fork() -> None:
+    for thing in list(_forkable):
+        thing.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -4,8 +4,11 @@ import email.utils
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 
 LONGEST = 365 * 86400.0
+# The headers that say anything about it.
+SAYING = ("cache-control", "expires", "pragma")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,10 @@ def http_date(text: str | None) -> float | None:
     if not text:
         return None
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError, OverflowError):
+        date = email.utils.parsedate_to_datetime(text)
+        # A date without a zone is GMT (RFC 9110, 5.6.7), not the time of this machine.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None
 
 

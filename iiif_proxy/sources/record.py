@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from iiif_proxy.sources.base import Conditions, LocalFile
-from iiif_proxy.sources.freshness import Freshness, http_date
+from iiif_proxy.sources.base import Conditions, LocalFile, entity_tag, length_of
+from iiif_proxy.sources.freshness import SAYING, Freshness, freshness, http_date
 
 # Last-Modified has whole seconds: a file that was changed within this time of the answer may
 # change again under the same date (RFC 9110, 8.8.2.2).
@@ -18,9 +18,13 @@ YOUNG = 2.0
 class Record:
     """One source at one state. Times are seconds since the epoch.
 
-    `fingerprint` changes whenever the image may have. `bytes_id` names the stored bytes ("" for a
-    file of this machine, whose `path` and `stamp` are set). `parts`: the file is read by parts and
-    not kept; its address and the headers that HttpSource.ranges wants. `info` is what the header
+    `name` is the record's own, for the identifier and all URLs that may answer for it.
+    `fingerprint` changes whenever the image may have; it is "" where only the whole content
+    tells. `bytes_id` names the stored bytes ("" for a file of this machine, whose `path` and
+    `stamp` are set). `etag` and `last_modified` are validators that may be trusted, `modified` is
+    for show. `stated` is the lifetime by the origin's word, `lifetime` the one that counts: it is
+    shorter while the origin fails (`failing_since`). `parts`: the file is read by parts and not
+    kept; its address and the headers that HttpSource.ranges wants. `info` is what the header
     says, as JSON values.
     """
 
@@ -37,6 +41,8 @@ class Record:
     lifetime: float
     strict: bool
     keep: bool
+    name: str = ""
+    stated: float = 0.0
     path: str = ""
     stamp: str = ""
     parts: Mapping[str, str] | None = None
@@ -47,26 +53,41 @@ class Record:
     def fresh_until(self) -> float:
         return self.checked + self.lifetime
 
-    def conditions(self) -> Conditions | None:
-        """The validators that may be trusted: a date alone only when it was not young."""
-        if self.etag:
-            return Conditions(self.etag, self.last_modified)
-        if self.modified is not None and self.checked - self.modified > YOUNG:
-            return Conditions(None, self.last_modified)
-        return None
+    @property
+    def named(self) -> bool:
+        """Whether the origin's validators name the content, so that it need not be read for it."""
+        return bool(self.etag or self.last_modified)
 
-    def renewed(self, now: float, fresh: Freshness) -> "Record":
+    def conditions(self) -> Conditions | None:
+        return Conditions(self.etag, self.last_modified) if self.named else None
+
+    def is_another(self, made: "Record") -> bool:
+        """Whether a new answer's validators say that this one's image is no more."""
+        return made.named and made.fingerprint != self.fingerprint
+
+    def confirmed(self, headers: Mapping[str, str], now: float, default: float) -> "Record":
+        """After a 304. What it does not say about freshness is still as it was said."""
+        fresh = Freshness(self.keep, self.stated, self.strict)
+        if any(name in headers for name in SAYING):
+            fresh = freshness(headers, now, default)
         return replace(
             self,
             checked=now,
             lifetime=fresh.lifetime,
+            stated=fresh.lifetime,
             strict=fresh.strict,
             keep=fresh.keep,
+            failing_since=0.0,
         )
 
+    def failing(self, now: float, pause: float) -> "Record":
+        """While the origin fails: good for the pause."""
+        since = self.failing_since or self.fresh_until
+        return replace(self, checked=now, lifetime=pause, failing_since=since)
+
     def named_by(self, content: str) -> "Record":
-        """Where the validators do not name the content, a digest of it does."""
-        return replace(self, fingerprint=hashed(self.fingerprint, content))
+        """Where validators do not name the content, a digest of it does."""
+        return replace(self, fingerprint=hashed(self.url, "content", content))
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -75,7 +96,7 @@ class Record:
 def from_json(raw: bytes) -> Record | None:
     """None for what is no record of this version."""
     try:
-        return Record(**json.loads(raw))
+        return Record(**json.loads(raw.decode("utf-8", "surrogatepass")))
     except (ValueError, TypeError):
         return None
 
@@ -84,15 +105,8 @@ def hashed(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def known_early(headers: Mapping[str, str], now: float) -> bool:
-    """Whether the origin's validators name the content well enough without reading it."""
-    if headers.get("etag"):
-        return True
-    modified = http_date(headers.get("last-modified"))
-    return modified is not None and (http_date(headers.get("date")) or now) - modified > YOUNG
-
-
 def of_answer(
+    name: str,
     identifier: str,
     template: int,
     url: str,
@@ -101,24 +115,30 @@ def of_answer(
     now: float,
     bytes_id: str,
 ) -> Record:
-    """The record of a 200, named by its validators."""
-    etag, last_modified = (
-        headers.get("etag") or None,
-        headers.get("last-modified") or None,
-    )
-    length = headers.get("content-length", "")
+    """The record of a 200, named by its validators, if they do name it."""
+    etag = entity_tag(headers)
+    last_modified = headers.get("last-modified")
+    modified = http_date(last_modified)
+    # By the origin's own clock.
+    date = http_date(headers.get("date")) or now
+    if modified is None or not date - modified > YOUNG:
+        last_modified = None
+    length = length_of(headers)
+    state = etag or last_modified
     return Record(
+        name=name,
         identifier=identifier,
         url=url,
         template=template,
-        fingerprint=hashed(url, etag or "", last_modified or "", length),
+        fingerprint=hashed(url, state, str(length)) if state else "",
         bytes_id=bytes_id,
-        size=int(length) if length.isdigit() and len(length) < 16 else 0,
+        size=length or 0,
         etag=etag,
         last_modified=last_modified,
-        modified=http_date(last_modified),
+        modified=modified,
         checked=now,
         lifetime=fresh.lifetime,
+        stated=fresh.lifetime,
         strict=fresh.strict,
         keep=fresh.keep,
     )
@@ -126,11 +146,13 @@ def of_answer(
 
 def of_file(identifier: str, template: int, url: str, file: LocalFile, now: float) -> Record:
     """A file of this machine is looked at each time, so it is never fresh for longer than now."""
+    fingerprint = hashed(url, file.stamp)
     return Record(
+        name=fingerprint,
         identifier=identifier,
         url=url,
         template=template,
-        fingerprint=hashed(url, file.stamp),
+        fingerprint=fingerprint,
         bytes_id="",
         size=file.size,
         etag=None,
@@ -138,6 +160,7 @@ def of_file(identifier: str, template: int, url: str, file: LocalFile, now: floa
         modified=file.modified,
         checked=now,
         lifetime=0.0,
+        stated=0.0,
         strict=True,
         keep=True,
         path=file.path,

@@ -47,9 +47,7 @@ def _by_table(kind: bytes, space: bytes, channels: int, nodes: bytes) -> bytes:
     straight = bytes(range(256))
     table = b"mft1" + bytes(4) + bytes([channels, 3, 2, 0]) + unit
     table += straight * channels + nodes + straight * 3
-    return _profile(
-        kind, space, b"Lab ", {b"wtpt": _xyz(*D50), b"A2B0": table, b"A2B1": table}
-    )
+    return _profile(kind, space, b"Lab ", {b"wtpt": _xyz(*D50), b"A2B0": table, b"A2B1": table})
 
 
 def _xyz(*values: float) -> bytes:

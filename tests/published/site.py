@@ -18,7 +18,7 @@ from tests.servers import ROOT, Exchange, Origin, Served, gunicorn
 
 SHIPPED = ROOT / "deploy" / "nginx-static.conf"
 # Of nginx, by the length of its step of time.
-MAX_AGE = {10: 3600, 1: 2}
+MAX_AGE = {100: 3600, 1: 2}
 MAIN = """
 daemon off;
 worker_processes 1;
@@ -54,17 +54,17 @@ def replaced(text: str, **changes: tuple[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def nginx(program: str, folder: Path, cache: Path, sidecar: int, step: int = 10) -> Iterator[int]:
+def nginx(program: str, folder: Path, cache: Path, sidecar: int, step: int = 100) -> Iterator[int]:
     """The shipped file with its paths replaced, and with another step of time if told: its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    clock = {10: r"\d\.", 1: r"\."}[step]
+    clock = {100: r"\d\d\.", 1: r"\."}[step]
     site = replaced(
         SHIPPED.read_text(),
         listen=("listen 80;", f"listen 127.0.0.1:{port};"),
         sidecar=("127.0.0.1:8182", f"127.0.0.1:{sidecar}"),
         cache=("/var/cache/iiif-proxy", str(cache)),
-        clock=(r"(?<iiif_seconds>\d+)\d\.", r"(?<iiif_seconds>\d+)" + clock),
+        clock=(r"(?<iiif_seconds>\d+)\d\d\.", r"(?<iiif_seconds>\d+)" + clock),
         max_age=("max-age=3600", f"max-age={MAX_AGE[step]}"),
     )
     folder.mkdir()
@@ -164,7 +164,7 @@ class Site:
 
 @contextlib.contextmanager
 def site_of(
-    program: str, folder: Path, *, step: int = 10, workers: int = 1, **settings: str
+    program: str, folder: Path, *, step: int = 100, workers: int = 1, **settings: str
 ) -> Iterator[Site]:
     """Everything, running; `settings` are the sidecar's, by name."""
     cache = folder / "cache"

@@ -2,18 +2,14 @@
 
 import io
 import itertools
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
-from PIL import Image
 
-from iiif_proxy.concurrency import SingleFlight
 from iiif_proxy.errors import (
     NotAllowed,
     NotAuthenticated,
@@ -24,134 +20,18 @@ from iiif_proxy.errors import (
     SourceChanged,
     TooManyRequests,
 )
-from iiif_proxy.sources.base import Source
 from iiif_proxy.sources.cache import SourceCache
 from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.disk import DiskStore
-from iiif_proxy.wiring import probe_parts, probe_within
 from tests.servers import Exchange, Origin, reply
-
-OLD = "Tue, 14 Nov 2023 22:13:20 GMT"
-
-
-def picture(size: tuple[int, int] = (80, 60), color: str = "red", noise: bool = False) -> bytes:
-    image = Image.new("RGB", size, color)
-    if noise:
-        rng = numpy.random.default_rng(1)
-        image = Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), numpy.uint8))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
-
-
-RED, BLUE = picture(), picture(color="blue")
-LARGE = picture((1200, 900), noise=True)
-
-
-def answer(body: bytes, status: str = "200 OK", **fields: str) -> bytes:
-    named = [(name.replace("_", "-"), value) for name, value in fields.items()]
-    return reply(status, fields=[("Content-Type", "image/jpeg"), *named], body=body)
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin() as made:
-        made.default = answer(b"", "404 Not Found")
-        yield made
-
-
-@pytest.fixture
-def make(origin: Origin, tmp_path: Path) -> Callable[..., SourceCache]:
-    """A cache over the folder, as every process has its own."""
-
-    def made(*sources: Source, folder: Path | None = tmp_path, **options: Any) -> SourceCache:
-        limits = {"read_timeout": 0.4, "total_timeout": 1.0, "connect_timeout": 0.5}
-        given = sources or (HttpSource(f"{origin.url}/{{id}}", **limits),)
-        options.setdefault("patience", 5.0)
-        root = folder or tmp_path
-        return SourceCache(
-            given,
-            probe_within(10**8),
-            probe_parts,
-            DiskStore(root / "records", 10**7),
-            DiskStore(root / "sources", 10**8),
-            SingleFlight(root / "locks"),
-            folder=folder,
-            **options,
-        )
-
-    return made
-
-
-def content(cache: SourceCache, identifier: str) -> bytes:
-    held = cache.content(cache.open(identifier, {}, whole=True), {})
-    return b"".join(iter_read(held))
-
-
-def iter_read(held: Any) -> Iterator[bytes]:
-    offset = 0
-    while block := held.read(offset, 1 << 16):
-        offset += len(block)
-        yield block
-
-
-def left(folder: Path) -> list[str]:
-    """What should not be there when nothing is under way."""
-    incoming = folder / "incoming"
-    return [path.name for path in incoming.iterdir()] if incoming.exists() else []
-
-
-def test_many_threads_fetch_once(origin: Origin, make: Callable[..., SourceCache]) -> None:
-    origin.routes["/a.jpg"] = lambda exchange: (time.sleep(0.1), exchange.write(answer(RED)))
-    cache, got = make(), []
-    threads = [
-        threading.Thread(target=lambda: got.append(content(cache, "a.jpg"))) for _ in range(30)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert got == [RED] * 30
-    assert len(origin.requests) == 1
-
-
-def test_two_processes_on_one_folder_fetch_once(
-    origin: Origin, make: Callable[..., SourceCache]
-) -> None:
-    origin.routes["/a.jpg"] = lambda exchange: (time.sleep(0.2), exchange.write(answer(RED)))
-    caches, got = [make(), make()], []
-    threads = [threading.Thread(target=lambda c=c: got.append(content(c, "a.jpg"))) for c in caches]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert got == [RED, RED]
-    assert len(origin.requests) == 1
-
-
-class Slowly:
-    """Half of an answer, then the rest when it is let go, or a broken connection."""
-
-    def __init__(self, body: bytes, breaks: bool = False) -> None:
-        self.go = threading.Event()
-        self._body, self._breaks = body, breaks
-
-    def __call__(self, exchange: Exchange) -> None:
-        whole = answer(self._body, ETag='"1"')
-        half = len(whole) // 2
-        exchange.write(whole[:half])
-        self.go.wait(5)
-        if self._breaks:
-            exchange.reset()
-        else:
-            exchange.write(whole[half:])
+from tests.sources.conftest import BLUE, LARGE, OLD, RED, Slowly, answer, content, iter_read, left
 
 
 def test_the_header_is_known_while_the_rest_is_on_its_way(
     origin: Origin, make: Callable[..., SourceCache]
 ) -> None:
-    origin.routes["/a.jpg"] = slowly = Slowly(LARGE)
+    origin.routes["/a.jpg"] = slowly = Slowly(LARGE, ETag='"1"')
     here, elsewhere = make(), make()
     image = here.open("a.jpg", {})
     assert image.record.info is not None
@@ -169,7 +49,7 @@ def test_the_header_is_known_while_the_rest_is_on_its_way(
 def test_a_body_that_breaks_off_leaves_nothing(
     origin: Origin, make: Callable[..., SourceCache], tmp_path: Path
 ) -> None:
-    origin.routes["/a.jpg"] = slowly = Slowly(LARGE, breaks=True)
+    origin.routes["/a.jpg"] = slowly = Slowly(LARGE, breaks=True, ETag='"1"')
     here, elsewhere = make(), make()
     image = here.open("a.jpg", {})
     growing = elsewhere.content(elsewhere.open("a.jpg", {}), {}, whole=False)
@@ -304,16 +184,18 @@ def test_files_are_looked_at_each_time(tmp_path: Path, make: Callable[..., Sourc
         cache.open("a.jpg", {})
 
 
-def test_lost_bytes_are_fetched_again(origin: Origin, make: Callable[..., SourceCache]) -> None:
+def test_lost_bytes_are_fetched_again(
+    origin: Origin, make: Callable[..., SourceCache], tmp_path: Path
+) -> None:
     origin.routes["/a.jpg"] = answer(RED, ETag='"1"')
     cache = make()
     image = cache.open("a.jpg", {}, whole=True)
     known = cache.open("a.jpg", {})
-    cache._bytes.purge_all()
+    DiskStore(tmp_path / "sources", 10**8).purge_all()
     assert cache.open("a.jpg", {}).record.fingerprint == image.record.fingerprint
     assert b"".join(iter_read(cache.content(known, {}))) == RED
     assert len(origin.requests) == 2
-    cache._bytes.purge_all()
+    DiskStore(tmp_path / "sources", 10**8).purge_all()
     origin.routes["/a.jpg"] = answer(BLUE, ETag='"2"')
     with pytest.raises(SourceChanged):
         cache.content(known, {})
@@ -322,7 +204,7 @@ def test_lost_bytes_are_fetched_again(origin: Origin, make: Callable[..., Source
 
 def test_stale_if_the_origin_fails(origin: Origin, make: Callable[..., SourceCache]) -> None:
     origin.routes["/a.jpg"] = answer(RED, ETag='"1"')
-    cache = make(ttl=0.0, stale_if_error=0.5)
+    cache = make(ttl=0.0, stale_if_error=0.5, failing_pause=0.0)
     known = cache.open("a.jpg", {}, whole=True).record
     origin.routes["/a.jpg"] = answer(b"", "503 Later")
     stale = cache.open("a.jpg", {}).record
@@ -330,7 +212,6 @@ def test_stale_if_the_origin_fails(origin: Origin, make: Callable[..., SourceCac
     assert stale.failing_since
     # Gone is gone: once the origin is asked again, staleness does not override its word.
     origin.routes["/a.jpg"] = answer(b"", "404 Not Found")
-    cache._remember(cache._name("a.jpg", {}), replace(stale, lifetime=0.0))
     with pytest.raises(NotFound):
         cache.open("a.jpg", {})
 

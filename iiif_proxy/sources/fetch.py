@@ -1,0 +1,333 @@
+"""Asking the sources, in order: once for all who want the same."""
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from secrets import token_hex
+from typing import Any
+
+from iiif_proxy.concurrency import SingleFlight
+from iiif_proxy.concurrency.recent import busy
+from iiif_proxy.errors import (
+    NotAllowed,
+    NotAuthenticated,
+    OriginFailed,
+    OriginTimeout,
+    ProxyError,
+    SourceChanged,
+    TooManyRequests,
+)
+from iiif_proxy.sources.arrival import Arrival, SourceImage, copied
+from iiif_proxy.sources.base import (
+    Answer,
+    Environ,
+    Source,
+    length_of,
+    mind_forks,
+    not_found,
+)
+from iiif_proxy.sources.contents import Contents, Incoming
+from iiif_proxy.sources.file import FileSource
+from iiif_proxy.sources.freshness import freshness
+from iiif_proxy.sources.http import HttpSource
+from iiif_proxy.sources.known import Known
+from iiif_proxy.sources.ranges import HttpRanges
+from iiif_proxy.sources.record import Record, hashed, of_answer
+from iiif_proxy.telling import asked, stage, went_stale
+
+log = logging.getLogger(__name__)
+
+# Given the path of a whole or growing file: what its header says, or None for "not yet".
+Probe = Callable[[str, bool], Mapping[str, Any] | None]
+# Given the parts of a file and its first bytes: what its header says, None if it is better whole.
+ProbeParts = Callable[[HttpRanges, bytes], Mapping[str, Any] | None]
+FIRST_PROBE = 2048
+TIFF_HEAD = 16
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Smaller files are fetched: that takes no longer than their directories.
+PARTS_LEAST = 1 << 20
+# Downloads of one process at a time. (Visitors who wait are fewer: this bounds what goes on
+# after they had the header.)
+AT_ONCE = 64
+STALE = (OriginFailed, OriginTimeout, TooManyRequests)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An identifier for a request; `lost`: the record whose bytes are wanted again."""
+
+    identifier: str
+    name: str
+    environ: Environ
+    lost: Record | None = None
+
+
+class Fetches:
+    """One fetch of a source at a time, for all threads and processes."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        known: Known,
+        contents: Contents,
+        flights: SingleFlight,
+        probe: Probe,
+        probe_parts: ProbeParts,
+        local: Callable[[str, int, Environ], SourceImage | None],
+        *,
+        ttl: float,
+        stale_if_error: float,
+        failing_pause: float,
+        max_bytes: int,
+        patience: float,
+    ) -> None:
+        self._sources = sources
+        self._known = known
+        self._contents = contents
+        self._flights = flights
+        self._probe = probe
+        self._probe_parts = probe_parts
+        self._local = local
+        self._ttl = ttl
+        self._stale_if_error = stale_if_error
+        self._failing_pause = failing_pause
+        self._max_bytes = max_bytes
+        self._patience = patience
+        self._threaded = all(source.threaded for source in sources)
+        self.after_fork()
+        mind_forks(self)
+
+    def after_fork(self) -> None:
+        """The fetches under way are the parent's."""
+        self._lock = threading.Lock()
+        self._arrivals: dict[str, Arrival] = {}
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
+
+    def get(self, wanted: Wanted, whole: bool, *, here: bool = False) -> SourceImage:
+        """Join the fetch under way, or begin one: with `here` in this thread, else in its own.
+
+        With `whole` False the image's header is enough.
+        """
+        with self._lock:
+            arrival = self._arrivals.get(wanted.name)
+            mine = arrival is None
+            if arrival is None:
+                arrival = self._arrivals[wanted.name] = Arrival()
+        with stage("fetch"):
+            if mine:
+                self._begin(arrival, wanted, here or whole or not self._threaded)
+            return arrival.wait(whole, self._patience)
+
+    def _begin(self, arrival: Arrival, wanted: Wanted, here: bool) -> None:
+        if not here:
+            thread = threading.Thread(
+                target=self._run, args=(arrival, wanted), daemon=True, name="source"
+            )
+            try:
+                return thread.start()
+            except RuntimeError as refusal:
+                log.warning("no thread for a source: %s", refusal)
+        self._run(arrival, wanted)
+
+    def _run(self, arrival: Arrival, wanted: Wanted) -> None:
+        image: SourceImage | None = None
+        error: ProxyError | None = OriginFailed("The source of this image could not be read.")
+        begun = time.time()
+        taken = False
+        try:
+            # Who asks an application is bounded by the server's own threads.
+            taken = self._threaded and self._slots.acquire(timeout=self._patience)
+            if self._threaded and not taken:
+                raise busy(5)
+            image, _ = self._flights.do(
+                "source " + wanted.name,
+                lambda: self._found(wanted, begun),
+                lambda: self._ask(arrival, wanted),
+                self._patience,
+            )
+            error = None
+        except ProxyError as caught:
+            # A copy: the frames of the original hold the file, and this arrival.
+            error = copied(caught)
+        except Exception:
+            log.exception("fetching a source failed")
+        finally:
+            # Also at SystemExit: who waits must not wait for ever.
+            if taken:
+                self._slots.release()
+            with self._lock:
+                if self._arrivals.get(wanted.name) is arrival:
+                    del self._arrivals[wanted.name]
+            arrival.finish(image, error)
+
+    def _found(self, wanted: Wanted, begun: float) -> SourceImage | None:
+        """What another process fetched while this one waited for its turn."""
+        record = self._known.find(wanted.name, wanted.identifier)
+        if record is None:
+            return None
+        lost = wanted.lost
+        if lost is None:
+            new = record.fresh_until > time.time() or record.checked > begun
+            return SourceImage(record) if new else None
+        if record.fingerprint != lost.fingerprint:
+            return SourceImage(record)
+        held = self._contents.get(record)
+        return SourceImage(record, held) if held else None
+
+    def _ask(self, arrival: Arrival, wanted: Wanted) -> SourceImage:
+        """One source after the other, until one has it."""
+        before = wanted.lost or self._known.find(wanted.name, wanted.identifier)
+        stale = None if wanted.lost else before
+        try:
+            for index, source in enumerate(self._sources):
+                same = stale if stale is not None and stale.template == index else None
+                conditions = same.conditions() if same else None
+                if isinstance(source, FileSource):
+                    image = self._local(wanted.identifier, index, wanted.environ)
+                    if image is not None:
+                        return image
+                    continue
+                answer = asked(source.ask, wanted.identifier, conditions, wanted.environ)
+                if not isinstance(answer, Answer):
+                    continue
+                url = source.url(wanted.identifier, wanted.environ)
+                try:
+                    if not answer.modified and same is not None and conditions is not None:
+                        return self._confirmed(same, answer)
+                    made = self._made(wanted, index, url, answer)
+                    other = before is not None and before.is_another(made)
+                    if other:
+                        stale = None  # Not shown again, come what may.
+                    return self._receive(arrival, wanted, made, answer, other)
+                finally:
+                    answer.close()
+        except STALE as fault:
+            image = self._despite(stale, fault)
+            if image is None:
+                raise
+            return image
+        except (NotAuthenticated, NotAllowed):
+            self._known.drop(wanted.name, wanted.identifier)
+            raise
+        self._known.drop(wanted.name, wanted.identifier)
+        self._known.missing(wanted.name)
+        raise not_found(wanted.identifier)
+
+    def _confirmed(self, record: Record, answer: Answer) -> SourceImage:
+        record = record.confirmed(answer.headers, time.time(), self._ttl)
+        self._known.keep(record)
+        return SourceImage(record)
+
+    def _despite(self, stale: Record | None, fault: ProxyError) -> SourceImage | None:
+        """The origin fails: what is stale but known goes on being served for a while."""
+        now = time.time()
+        if stale is None or stale.strict:
+            return None
+        record = stale.failing(now, self._failing_pause)
+        if now - record.failing_since > self._stale_if_error:
+            return None
+        went_stale()
+        log.warning("serving a stale source: %s", fault)
+        self._known.keep(record)
+        return SourceImage(record)
+
+    # Taking in what comes
+
+    def _made(self, wanted: Wanted, index: int, url: str, answer: Answer) -> Record:
+        """The record by the answer's headers; what the image's header says is not known yet."""
+        now = time.time()
+        return of_answer(
+            wanted.name,
+            wanted.identifier,
+            index,
+            url,
+            answer.headers,
+            freshness(answer.headers, now, self._ttl),
+            now,
+            token_hex(8),
+        )
+
+    def _receive(
+        self, arrival: Arrival, wanted: Wanted, made: Record, answer: Answer, other: bool
+    ) -> SourceImage:
+        """Take a 200's body in; the record is there as early as the header is.
+
+        If it fails, nothing is left: neither that record nor that of `other` bytes before.
+        """
+        due = length_of(answer.headers)
+        self._bounded(due or 0)
+        # Without validators that name the content, the content itself must: known at the end.
+        digest = None if made.named else hashlib.sha256()
+        incoming = self._contents.incoming(made, arrival)
+        look_at = FIRST_PROBE
+        maybe_parts = wanted.lost is None and made.named and made.keep
+        try:
+            for chunk in answer.chunks:
+                self._bounded(incoming.size + len(chunk))
+                incoming.write(chunk)
+                if digest:
+                    digest.update(chunk)
+                if maybe_parts and incoming.size >= TIFF_HEAD:
+                    maybe_parts = False
+                    by_parts = self._by_parts(made, answer, incoming)
+                    if by_parts is not None:
+                        self._known.keep(by_parts)
+                        return SourceImage(by_parts)
+                if made.info is None and look_at <= incoming.size != due:
+                    look_at = incoming.size * 4
+                    made = replace(made, info=self._probe(incoming.held.path, False))
+                    if made.info is not None:
+                        # First for the other processes: they will not wait for the rest then.
+                        if made.named:
+                            self._known.keep(made)
+                        arrival.head(SourceImage(made, incoming.held))
+                arrival.grown(incoming.size)
+            info = made.info or self._probe(incoming.held.path, True)
+            if info is None:
+                raise OriginFailed("What the origin sent is no image that can be decoded.")
+            made = replace(made, size=incoming.size, info=info)
+            if digest:
+                made = made.named_by(digest.hexdigest())
+            self._contents.keep(made, incoming)
+            self._known.keep(made)
+            return SourceImage(made, incoming.held)
+        except BaseException:
+            if other or (made.info is not None and made.named):
+                self._known.drop(wanted.name, wanted.identifier)
+            raise
+        finally:
+            incoming.close()
+
+    def _bounded(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise OriginFailed(
+                "The source of this image is larger than is allowed here.", str(size)
+            )
+
+    def _by_parts(self, made: Record, answer: Answer, incoming: Incoming) -> Record | None:
+        """A large tiled TIFF behind an origin that gives parts: never fetched whole."""
+        source = self._sources[made.template]
+        head = incoming.held.read(0, 1 << 16)
+        if not isinstance(source, HttpSource) or made.size < PARTS_LEAST or head[:4] not in TIFF:
+            return None
+        ranges = source.ranges(answer.url, answer.headers, lambda: None)
+        if ranges is None:
+            return None
+        try:
+            info = self._probe_parts(ranges, head)
+        except (ProxyError, SourceChanged) as fault:
+            log.info("not read by parts: %r", fault)
+            return None
+        if info is None:
+            return None
+        said = {name: answer.headers[name] for name in ranges.SAYING if name in answer.headers}
+        return replace(
+            made,
+            info=info,
+            parts={**said, "url": answer.url},
+            # Who has the parts open must not take them for the file, should it be fetched whole.
+            fingerprint=hashed(made.fingerprint, "parts"),
+        )
