@@ -23,7 +23,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--base", required=True, metavar="URL", help="public address of that folder"
     )
     parser.add_argument("--version", type=int, choices=(2, 3), default=3, help="of the Image API")
-    parser.add_argument("--jobs", type=number, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument(
+        "--jobs",
+        type=number,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="how many at once (default: one a core)",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress, only faults")
 
 
