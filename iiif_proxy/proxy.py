@@ -45,11 +45,13 @@ CHANGES = 3
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hot:
-    """An image answered before: under which base URI, what it was, and its headers."""
+    """An image answered before: under which base URI, what it was, its headers and log line."""
 
+    path: str
     base: str
     located: Located
     fields: Headers
+    line: str | None
 
 
 class IIIFProxy:
@@ -163,8 +165,11 @@ class IIIFProxy:
         entry = self.service.find(located)
         if entry is None:
             return None
-        path, record = raw_target(environ).partition("?")[0], located.source.record
-        telling.hit(path, record.identifier, located.key.name, entry.size, begun)
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        if given and not self.peers.trusts(environ.get("REMOTE_ADDR", "")):
+            given = ""
+        name = located.source.record.identifier
+        telling.hit(hot.line, hot.path, name, located.key.name, entry.size, begun, given)
         return answers.image(environ, start_response, hot.fields, entry, True)
 
     def _heat(self, environ: Environ, located: Located, fields: Headers) -> None:
@@ -178,7 +183,10 @@ class IIIFProxy:
         # The host too: an application may have another image of this name on another host.
         # Without the source's bytes: they are an open file.
         located = dataclasses.replace(located, source=SourceImage(record))
-        self._hot[environ.get("HTTP_HOST"), path] = Hot(self.peers.base(environ), located, fields)
+        line = telling.remembered(path, record.identifier, located.key.name)
+        self._hot[environ.get("HTTP_HOST"), path] = Hot(
+            path, self.peers.base(environ), located, fields, line
+        )
 
     # The three kinds of IIIF requests
 

@@ -6,18 +6,20 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from secrets import token_hex
 from typing import Any, Protocol, TypeVar
 
 from iiif_proxy import metrics
 from iiif_proxy.errors import ProxyError
+from iiif_proxy.hitlines import LOGGER, Writer
 
 # Each request at INFO; below `iiif_proxy` so that an application can turn it off by name.
-log = logging.getLogger("iiif_proxy.requests")
+log = logging.getLogger(LOGGER)
 Environ = dict[str, Any]
 Fields = list[tuple[str, str]]
 T = TypeVar("T")
+GIVEN = "iiif_proxy.request_id"  # In the environ: the id that came with the request.
 REQUEST_ID = re.compile(r"[0-9A-Za-z._:@+/=-]{1,128}")
 STATE = re.compile(r"iiif-proxy; (?:fwd=)?(\w+)")
 
@@ -38,6 +40,15 @@ class _Here(threading.local):
 _here = _Here()
 
 
+class _Own:
+    """The log where nobody else has arranged it."""
+
+    writer: Writer | None = None
+
+
+_own = _Own()
+
+
 class Told:
     """One request while it is answered, as a context manager around the answering."""
 
@@ -47,6 +58,7 @@ class Told:
         self.identifier = identifier
         self.plan: str | None = None
         self.id: str = environ["HTTP_X_REQUEST_ID"]
+        self._given = bool(environ.get(GIVEN))
         self.stages: dict[str, float] = {}
         self.status = 0
         self.size = 0
@@ -83,7 +95,10 @@ class Told:
                     self.size = int(value)
                 elif name == "Cache-Status" and (found := STATE.match(value)):
                     self.cache = found[1] if self.status == 200 else None
-            if self.cache == "miss" or self.status >= 400:
+            # Who gave an id gets it back. One of ours only where the log has a trace to look up:
+            # other answers are the same each time they are asked for.
+            given = self._given and (self.cache == "miss" or self.status >= 400)
+            if given or self.status == 500:
                 fields = [*fields, ("X-Request-Id", self.id)]
             if self.cache == "miss" and self.stages:
                 fields += [("Server-Timing", timing(self.stages)), ("Timing-Allow-Origin", "*")]
@@ -111,21 +126,35 @@ def identify(environ: Environ, trusted: bool) -> None:
     given = environ.get("HTTP_X_REQUEST_ID", "")
     if not trusted or not REQUEST_ID.fullmatch(given):
         environ["HTTP_X_REQUEST_ID"] = token_hex(8)
+    else:
+        environ[GIVEN] = given
 
 
-def hit(path: str, identifier: str, plan: str, size: int, begun: float) -> None:
-    """A stored image was answered at once: the same counters and the same line, for less."""
+def hit(
+    line_of: str | None, path: str, name: str, plan: str, size: int, begun: float, given: str
+) -> None:
+    """A stored image was answered at once: the same counters and the same line, for less.
+
+    `line_of`: what `remembered` said; `given`: the id that a peer that counts gave the request.
+    """
     HITS.inc()
     ANSWERED.inc()
     IMAGE_BYTES.inc(size)
-    if log.isEnabledFor(logging.INFO):
+    writer = _own.writer
+    if writer is not None and line_of is not None:
+        request = given if given and REQUEST_ID.fullmatch(given) else None
+        writer.write(line_of, size, (time.perf_counter() - begun) * 1000, request)
+    elif log.isEnabledFor(logging.INFO):
         facts = {"kind": "image", "status": 200, "cache": "hit", "path": path}
         taken = round((time.perf_counter() - begun) * 1000, 2)
-        line(
-            logging.INFO,
-            {**facts, "identifier": identifier, "plan": plan, "bytes": size, "ms": taken},
-            {},
-        )
+        facts |= {"identifier": name, "plan": plan, "bytes": size, "ms": taken}
+        line(logging.INFO, facts, {})
+
+
+def remembered(path: str, identifier: str, plan: str) -> str | None:
+    """The line of hits at an address, for `hit`; None where logging is not our own."""
+    writer = _own.writer
+    return writer.prepared(escaped(path), identifier, plan) if writer else None
 
 
 def planned(plan: str) -> None:
@@ -248,5 +277,9 @@ def to_stderr(level: str, log_format: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    _own.writer = None
+    if logging.getLogger().handlers == [handler] and log.isEnabledFor(logging.INFO):
+        with suppress(OSError):  # A stream that is no file.
+            _own.writer = Writer(handler.stream.fileno(), log_format)
     # It warns with a trace of what we answer with 502 and log as a line.
     logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -13,12 +13,13 @@ from iiif_proxy.errors import OriginFailed, SourceChanged
 from iiif_proxy.sources.arrival import SourceImage
 from iiif_proxy.sources.base import Environ, LocalFile, Source
 from iiif_proxy.sources.contents import Contents
-from iiif_proxy.sources.fetch import Fetches, Probe, ProbeParts, Wanted
+from iiif_proxy.sources.fetch import Fetches, Wanted
 from iiif_proxy.sources.file import FileSource, opened, stamp_of, unreadable
 from iiif_proxy.sources.held import Held
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.sources.known import Known
 from iiif_proxy.sources.ranges import HttpRanges
+from iiif_proxy.sources.receive import Probe, ProbeParts, Receiver
 from iiif_proxy.sources.record import Record, hashed, of_file
 from iiif_proxy.stores.base import Store
 
@@ -58,18 +59,17 @@ class SourceCache:
         self._probe = probe
         self._known = Known(records, folder, unknown_ttl, unshow)
         self._contents = Contents(bytes_store, folder and folder / "incoming")
+        receiver = Receiver(self._known, self._contents, probe, probe_parts, max_bytes)
         self._fetches = Fetches(
             sources,
             self._known,
             self._contents,
+            receiver,
             flights,
-            probe,
-            probe_parts,
             self._local,
             ttl=ttl,
             stale_if_error=stale_if_error,
             failing_pause=failing_pause,
-            max_bytes=max_bytes,
             patience=patience,
         )
 

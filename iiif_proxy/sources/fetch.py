@@ -1,13 +1,11 @@
 """Asking the sources, in order: once for all who want the same."""
 
-import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any
 
 from iiif_proxy.concurrency import SingleFlight
 from iiif_proxy.concurrency.recent import busy
@@ -17,38 +15,20 @@ from iiif_proxy.errors import (
     OriginFailed,
     OriginTimeout,
     ProxyError,
-    SourceChanged,
     TooManyRequests,
 )
 from iiif_proxy.sources.arrival import Arrival, SourceImage, copied
-from iiif_proxy.sources.base import (
-    Answer,
-    Environ,
-    Source,
-    length_of,
-    mind_forks,
-    not_found,
-)
-from iiif_proxy.sources.contents import Contents, Incoming
+from iiif_proxy.sources.base import Answer, Environ, Source, mind_forks, not_found
+from iiif_proxy.sources.contents import Contents
 from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.freshness import freshness
-from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.sources.known import Known
-from iiif_proxy.sources.ranges import HttpRanges
-from iiif_proxy.sources.record import Record, hashed, of_answer
+from iiif_proxy.sources.receive import Receiver
+from iiif_proxy.sources.record import Record, of_answer
 from iiif_proxy.telling import asked, stage, went_stale
 
 log = logging.getLogger(__name__)
 
-# Given the path of a whole or growing file: what its header says, or None for "not yet".
-Probe = Callable[[str, bool], Mapping[str, Any] | None]
-# Given the parts of a file and its first bytes: what its header says, None if it is better whole.
-ProbeParts = Callable[[HttpRanges, bytes], Mapping[str, Any] | None]
-FIRST_PROBE = 2048
-TIFF_HEAD = 16
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Smaller files are fetched: that takes no longer than their directories.
-PARTS_LEAST = 1 << 20
 # Downloads of one process at a time. (Visitors who wait are fewer: this bounds what goes on
 # after they had the header.)
 AT_ONCE = 64
@@ -73,28 +53,24 @@ class Fetches:
         sources: Sequence[Source],
         known: Known,
         contents: Contents,
+        receiver: Receiver,
         flights: SingleFlight,
-        probe: Probe,
-        probe_parts: ProbeParts,
         local: Callable[[str, int, Environ], SourceImage | None],
         *,
         ttl: float,
         stale_if_error: float,
         failing_pause: float,
-        max_bytes: int,
         patience: float,
     ) -> None:
         self._sources = sources
         self._known = known
         self._contents = contents
+        self._receiver = receiver
         self._flights = flights
-        self._probe = probe
-        self._probe_parts = probe_parts
         self._local = local
         self._ttl = ttl
         self._stale_if_error = stale_if_error
         self._failing_pause = failing_pause
-        self._max_bytes = max_bytes
         self._patience = patience
         self._threaded = all(source.threaded for source in sources)
         self.after_fork()
@@ -201,7 +177,8 @@ class Fetches:
                     other = before is not None and before.is_another(made)
                     if other:
                         stale = None  # Not shown again, come what may.
-                    return self._receive(arrival, wanted, made, answer, other)
+                    lost = wanted.lost is not None
+                    return self._receiver.receive(made, source, answer, arrival, lost, other)
                 finally:
                     answer.close()
         except STALE as fault:
@@ -234,8 +211,6 @@ class Fetches:
         self._known.keep(record)
         return SourceImage(record)
 
-    # Taking in what comes
-
     def _made(self, wanted: Wanted, index: int, url: str, answer: Answer) -> Record:
         """The record by the answer's headers; what the image's header says is not known yet."""
         now = time.time()
@@ -248,86 +223,4 @@ class Fetches:
             freshness(answer.headers, now, self._ttl),
             now,
             token_hex(8),
-        )
-
-    def _receive(
-        self, arrival: Arrival, wanted: Wanted, made: Record, answer: Answer, other: bool
-    ) -> SourceImage:
-        """Take a 200's body in; the record is there as early as the header is.
-
-        If it fails, nothing is left: neither that record nor that of `other` bytes before.
-        """
-        due = length_of(answer.headers)
-        self._bounded(due or 0)
-        # Without validators that name the content, the content itself must: known at the end.
-        digest = None if made.named else hashlib.sha256()
-        incoming = self._contents.incoming(made, arrival)
-        look_at = FIRST_PROBE
-        maybe_parts = wanted.lost is None and made.named and made.keep
-        try:
-            for chunk in answer.chunks:
-                self._bounded(incoming.size + len(chunk))
-                incoming.write(chunk)
-                if digest:
-                    digest.update(chunk)
-                if maybe_parts and incoming.size >= TIFF_HEAD:
-                    maybe_parts = False
-                    by_parts = self._by_parts(made, answer, incoming)
-                    if by_parts is not None:
-                        self._known.keep(by_parts)
-                        return SourceImage(by_parts)
-                if made.info is None and look_at <= incoming.size != due:
-                    look_at = incoming.size * 4
-                    made = replace(made, info=self._probe(incoming.held.path, False))
-                    if made.info is not None:
-                        # First for the other processes: they will not wait for the rest then.
-                        if made.named:
-                            self._known.keep(made)
-                        arrival.head(SourceImage(made, incoming.held))
-                arrival.grown(incoming.size)
-            info = made.info or self._probe(incoming.held.path, True)
-            if info is None:
-                raise OriginFailed("What the origin sent is no image that can be decoded.")
-            made = replace(made, size=incoming.size, info=info)
-            if digest:
-                made = made.named_by(digest.hexdigest())
-            self._contents.keep(made, incoming)
-            self._known.keep(made)
-            return SourceImage(made, incoming.held)
-        except BaseException:
-            if other or (made.info is not None and made.named):
-                self._known.drop(wanted.name, wanted.identifier)
-            raise
-        finally:
-            incoming.close()
-
-    def _bounded(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise OriginFailed(
-                "The source of this image is larger than is allowed here.", str(size)
-            )
-
-    def _by_parts(self, made: Record, answer: Answer, incoming: Incoming) -> Record | None:
-        """A large tiled TIFF behind an origin that gives parts: never fetched whole."""
-        source = self._sources[made.template]
-        head = incoming.held.read(0, 1 << 16)
-        if not isinstance(source, HttpSource) or made.size < PARTS_LEAST or head[:4] not in TIFF:
-            return None
-        ranges = source.ranges(answer.url, answer.headers, lambda: None)
-        if ranges is None:
-            return None
-        try:
-            info = self._probe_parts(ranges, head)
-        except (ProxyError, SourceChanged) as fault:
-            log.info("not read by parts: %r", fault)
-            return None
-        if info is None:
-            return None
-        said = {name: answer.headers[name] for name in ranges.SAYING if name in answer.headers}
-        return replace(
-            made,
-            info=info,
-            parts={**said, "url": answer.url},
-            # Who has the parts open must not take them for the file, should it be fetched whole.
-            fingerprint=hashed(made.fingerprint, "parts"),
         )

@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3.exceptions
+from cachetools import TTLCache
 from requests.utils import requote_uri
 
 from iiif_proxy.errors import OriginFailed, OriginTimeout
@@ -21,6 +22,7 @@ REDIRECTS = {301, 302, 303, 307, 308}
 MOST_REDIRECTS = 5
 CHUNK = 256 * 1024
 PORTS = {"http": 80, "https": 443}
+PARTLESS = 600.0
 NOT_THERE = "The origin redirects this image to a place not allowed."
 BROKEN_OFF = "The origin broke off in the middle of this image."
 
@@ -80,6 +82,8 @@ class HttpSource:
         """Sockets do not survive it."""
         self._lock = threading.Lock()
         self._wire: Wire | None = None
+        # Files whose parts were promised and not given.
+        self._partless: TTLCache[str, bool] = TTLCache(1000, PARTLESS)
 
     def url(self, identifier: str, environ: Environ) -> str:
         return fill(self.template, identifier)
@@ -109,7 +113,16 @@ class HttpSource:
 
         `changed` is called when it has become another, or there are no parts after all.
         """
-        return HttpRanges.of(self.fetch, url, headers, changed)
+        file = url.partition("?")[0]
+
+        def refused() -> None:
+            with self._lock:
+                self._partless[file] = True
+
+        with self._lock:
+            if file in self._partless:
+                return None
+        return HttpRanges.of(self.fetch, url, headers, changed, refused)
 
     def fetch(self, url: str, headers: Mapping[str, str]) -> Fetched:
         """GET one URL of this source's, and follow its redirects."""

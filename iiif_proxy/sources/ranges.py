@@ -45,8 +45,8 @@ class HttpRanges:
     """A ByteSource: one URL at one state, which `etag`, or `modified` without one, names.
 
     One request a span, in parallel. `size` may be told by the first answer. Raises SourceChanged
-    when the origin has another file by now, RangesRefused when it does not give parts (after
-    `changed()`), OriginFailed, OriginTimeout, TooManyRequests.
+    when the origin has another file by now, RangesRefused when it does not give parts (both after
+    `changed()`, the latter after `refused()`), OriginFailed, OriginTimeout, TooManyRequests.
     """
 
     # The headers that `of` wants to know.
@@ -63,12 +63,14 @@ class HttpRanges:
         modified: str | None = None,
         size: int | None = None,
         changed: Callable[[], None] = lambda: None,
+        refused: Callable[[], None] = lambda: None,
     ) -> None:
         self._fetch = fetch
         self._url = url
         self._validator = ("etag", etag) if etag else ("last-modified", modified)
         self._size = size
         self._changed = changed
+        self._refused = refused
         # A weak tag is no condition for a part: the origin would send all of it.
         strong = etag if etag is None or etag.startswith('"') else None
         condition = strong or (None if etag else modified)
@@ -81,6 +83,7 @@ class HttpRanges:
         url: str,
         headers: Mapping[str, str],
         changed: Callable[[], None],
+        refused: Callable[[], None] = lambda: None,
     ) -> Self | None:
         """The file of an answer with these headers, if they promise its parts."""
         etag, modified = entity_tag(headers), headers.get("last-modified")
@@ -89,7 +92,9 @@ class HttpRanges:
         gives = "bytes" in headers.get("accept-ranges", "").lower().replace(",", " ").split()
         if not gives or coded or size is None or not (etag or modified):
             return None
-        return cls(fetch, url, etag=etag, modified=modified, size=size, changed=changed)
+        return cls(
+            fetch, url, etag=etag, modified=modified, size=size, changed=changed, refused=refused
+        )
 
     @property
     def size(self) -> int | None:
@@ -176,6 +181,7 @@ class HttpRanges:
         return SourceChanged(f"{self._url}: {why}")
 
     def _none(self, why: str) -> RangesRefused:
+        self._refused()
         self._changed()
         return RangesRefused(f"{self._url}: {why}")
 

@@ -176,7 +176,11 @@ def test_sidecar_with_nothing_set_but_the_origin(tmp_path: Path, origin: Origin)
         forwarded = ["X-Forwarded-Proto: https", "X-Forwarded-Host: img.example.org"]
         info = proxy.info("/3/large.png/info.json", *forwarded)
         assert info["id"] == "https://img.example.org/iiif/3/large.png"
-        assert len(proxy.served.workers()) >= 2
+        # The first may answer before the second has been started.
+        deadline = time.monotonic() + 20
+        while len(proxy.served.workers()) < 2:
+            assert time.monotonic() < deadline, proxy.served.log()
+            time.sleep(0.02)
         long = "x" * 5000
         assert proxy.ask(f"//page?{long}").status == 404
         assert origin.requests[-1].target == f"/page?{long}"

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+import webob
 
+from iiif_proxy.proxy import IIIFProxy
 from tests.http.conftest import Proxy, Serving
 from tests.http.test_own import counted
 from tests.http.test_start import sidecar
@@ -70,18 +72,68 @@ def test_credentials_and_queries_are_not_logged(telling: Proxy) -> None:
 @pytest.mark.parametrize("given", ["a b", "x" * 200, "a\tb", '"', "<script>"])
 def test_request_ids_that_are_none_are_replaced(telling: Proxy, given: str) -> None:
     answer = telling.ask("/3/nothing/info.json", f"X-Request-Id: {given}")
-    assert re.fullmatch("[0-9a-f]{16}", answer.get("X-Request-Id") or "")
+    assert answer.get("X-Request-Id") is None
+    line = lines(telling, "/iiif/3/nothing/info.json")[-1]
+    assert re.fullmatch("[0-9a-f]{16}", str(line["request"]))
 
 
 def test_request_ids_of_strangers_are_replaced(serving: Serving) -> None:
-    proxy = serving(trusted_proxies="192.0.2.1", max_age="8m")
-    answer = proxy.ask("/3/nothing/info.json", "X-Request-Id: abc-1")
-    assert answer.get("X-Request-Id") != "abc-1"
+    proxy = serving(trusted_proxies="192.0.2.1", max_age="8m", log_format="json")
+    target = "/3/gradient.jpg/full/64,/0/default.png"
+    for _ in range(2):
+        assert proxy.ask(target, "X-Request-Id: abc-1").get("X-Request-Id") is None
+    assert [line.get("request") == "abc-1" for line in lines(proxy, "/iiif" + target)] == [
+        False
+    ] * 2
+
+
+def test_who_gives_an_id_gets_it_back(telling: Proxy) -> None:
+    """With what took long or failed; stored images are the same bytes for everybody."""
+    target = "/3/gradient.jpg/full/65,/0/default.png"
+    for asked in ("/3/nothing/info.json", target):
+        assert telling.ask(asked, "X-Request-Id: abc-2").get("X-Request-Id") == "abc-2"
+    assert telling.ask(target, "X-Request-Id: abc-3").get("X-Request-Id") is None
+    assert lines(telling, "/iiif" + target)[-1]["request"] == "abc-3"
+
+
+def test_what_nobody_foresaw_has_an_id_to_look_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = IIIFProxy(environ={}, cache_dir=str(tmp_path), source=f"file:{tmp_path}/{{id}}")
+    monkeypatch.setattr(app.service, "info", lambda *_: 1 / 0)
+    answer = webob.Request.blank("/iiif/3/a.png/info.json").get_response(app)
+    assert answer.status_code == 500
+    assert b"1 / 0" not in answer.body
+    [line] = [r for r in caplog.records if r.exc_info]
+    assert line.message == "a request failed"
+    assert re.fullmatch("[0-9a-f]{16}", answer.headers["X-Request-Id"])
 
 
 def test_nobody_writes_lines_into_the_log(proxy: Proxy) -> None:
     proxy.ask("/3/a%0A2026-01-01%20INFO%20forged/full/max/0/default.jpg")
     assert not re.search("^2026-01-01 INFO forged", proxy.served.log(), re.M)
+
+
+def test_hits_have_the_same_line_as_text(serving: Serving) -> None:
+    proxy = serving(max_age="9m", log_format="text")
+    target = "/3/gradient.jpg/full/66,/0/default.png"
+    for _ in range(3):
+        proxy.ask(target)
+    found = [line for line in proxy.served.log().splitlines() if "/iiif" + target in line]
+    pattern = (
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO iiif_proxy\.requests: image 200 (hit|miss) "
+    )
+    assert [re.match(pattern, line)[1] for line in found] == ["miss", "hit", "hit"]  # type: ignore[index]
+    plan = r" plan=\S+ bytes=\d+ ms=[\d.]+"
+    assert all(re.search(plan, line) for line in found)
+
+
+def test_quiet_logs_have_no_lines_of_hits(serving: Serving) -> None:
+    proxy = serving(max_age="10m", log_level="warning")
+    target = "/3/gradient.jpg/full/67,/0/default.png"
+    for _ in range(3):
+        proxy.ask(target)
+    assert "gradient" not in proxy.served.log()
 
 
 def test_deep_health(telling: Proxy) -> None:

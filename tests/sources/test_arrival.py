@@ -95,12 +95,12 @@ def test_content_waits_for_all_and_reads_along(origin: Origin, make: Make) -> No
 def test_without_validators_the_fingerprint_waits_for_the_end(origin: Origin, make: Make) -> None:
     gates, handler = pieces(LARGE, 2500)
     origin.routes["/a.jpg"] = handler  # type: ignore[assignment]  # a handler
-    here, elsewhere = make(), make(patience=0.3)
+    here, impatient, elsewhere = make(), make(patience=0.3), make()
     image = here.open("a.jpg", {})
     assert image.record.fingerprint == ""
     assert image.record.info is not None
     with pytest.raises((Busy, OriginTimeout)):
-        elsewhere.open("a.jpg", {})
+        impatient.open("a.jpg", {})
     gates[0].set()
     record = here.open("a.jpg", {}, whole=True).record
     assert record.fingerprint

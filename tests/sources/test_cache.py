@@ -407,3 +407,21 @@ def test_a_tiled_tiff_is_read_by_parts(
     with pytest.raises(SourceChanged):
         parts.read(0, 10)
     assert content(cache, "a.tif") == other
+
+
+def test_a_tiled_tiff_may_be_larger_than_what_is_fetched(
+    origin: Origin, make: Callable[..., SourceCache]
+) -> None:
+    data = tiled_tiff()
+    origin.routes["/a.tif"] = parts_of(data, '"1"')
+    cache = make(max_bytes=2 << 20)
+    image = cache.open("a.tif", {})
+    assert cache.ranges(image.record, {}) is not None
+    with pytest.raises(OriginFailed):
+        cache.content(image, {})
+    # Not so if it is none, or is not given by parts.
+    origin.routes["/b.tif"] = parts_of(bytes(3 << 20), '"1"')
+    origin.routes["/c.tif"] = reply(fields=[("ETag", '"1"')], body=data)
+    for name in ("b.tif", "c.tif"):
+        with pytest.raises(OriginFailed, match="larger"):
+            cache.open(name, {})
