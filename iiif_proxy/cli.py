@@ -1,100 +1,62 @@
 """The command `iiif-proxy`."""
 
 import argparse
-import logging
-import os
-import re
+import importlib
 import sys
-from typing import Any
-
-from gunicorn.app.base import BaseApplication
 
 from iiif_proxy import __version__
-from iiif_proxy.proxy import IIIFProxy
-from iiif_proxy.settings import Settings, SettingsError, load
-from iiif_proxy.wiring import workers_of
+from iiif_proxy.commands.options import Mistake
+from iiif_proxy.settings import SettingsError
+
+COMMANDS = ("serve", "check", "info", "explain", "warm", "purge", "export", "stats")
+EXIT_CODES = """\
+exit codes: 0 done and all is well, 1 done and something is not well (it is said what),
+            2 a mistake in the arguments or settings, 130 interrupted"""
 
 
-class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn with threads, set up for this application."""
-
-    def __init__(self, bind: str, settings: Settings) -> None:
-        self.bind, self.settings = bind, settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        options = {
-            "bind": self.bind,
-            "worker_class": "gthread",
-            "workers": workers_of(self.settings),
-            "threads": self.settings.threads,
-            "keepalive": 75,
-            "graceful_timeout": 30,
-            "proc_name": "iiif-proxy",
-            # Who may be believed is decided by IIIF_PROXY_TRUSTED_PROXIES alone.
-            "forwarded_allow_ips": "",
-            "loglevel": self.settings.log_level,
-            # As long as gunicorn can: identifiers and the origin's queries may be.
-            "limit_request_line": 8190,
-            # Nothing of ours in the user's home directory (gunicorn 25 and newer).
-            "control_socket_disable": True,
-        }
-        for name, value in options.items():
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
-
-    def load(self) -> Any:
-        return IIIFProxy()
-
-
-def address(text: str) -> str:
-    """`HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`, as gunicorn takes it."""
-    host, colon, port = text.rpartition(":")
-    if text.startswith("unix:") and port:
-        return text
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or (":" in host and not bracketed) or not re.fullmatch(r"[0-9]{1,5}", port):
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8182")
-    if int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"there is no port {port}")
-    return text
-
-
-def serve(bind: str) -> int:
-    settings = load(os.environ)
-    IIIFProxy(environ={**os.environ})  # every mistake stops the start here, before any fork
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+def parser() -> argparse.ArgumentParser:
+    """Every command with its arguments; nothing heavy is imported."""
+    whole = argparse.ArgumentParser(
+        prog="iiif-proxy",
+        description="IIIF in front of the image origin you already have.",
+        epilog="Settings come from the environment (IIIF_PROXY_…); `iiif-proxy check` shows them."
+        f"\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    Server(bind, settings).run()
-    return 0
+    whole.add_argument("--version", action="version", version=__version__)
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = importlib.import_module(f"iiif_proxy.commands.{name}")
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.HELP[0].upper() + module.HELP[1:] + ".",
+            epilog=f"examples:\n{module.EXAMPLES}\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.arguments(command)
+        command.set_defaults(run=module.run)
+    return whole
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit codes: 0 done, 2 a mistake in arguments or settings."""
-    parser = argparse.ArgumentParser(
-        prog="iiif-proxy", description="IIIF in front of the image origin you already have."
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    serving = commands.add_parser(
-        "serve",
-        help="start the sidecar; everything else comes from the environment (IIIF_PROXY_…)",
-        epilog="example: IIIF_PROXY_ORIGIN=http://127.0.0.1:9000 iiif-proxy serve",
-    )
-    serving.add_argument(
-        "--bind",
-        default="127.0.0.1:8182",
-        metavar="HOST:PORT",
-        type=address,
-        help="where to listen (default: %(default)s; also unix:PATH)",
-    )
-    given = parser.parse_args(arguments)
+    """The exit code, as EXIT_CODES says."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = parser().parse_args(arguments)
     try:
-        return serve(given.bind)
+        code: int = given.run(given)
+        return code
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    except Mistake as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `| head` has seen enough.
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

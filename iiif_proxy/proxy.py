@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from iiif_proxy import metrics
+from iiif_proxy import metrics, telling
 from iiif_proxy.errors import (
     InvalidRequest,
     MethodNotAllowed,
@@ -15,23 +15,21 @@ from iiif_proxy.errors import (
     ProxyError,
     SourceChanged,
 )
-from iiif_proxy.iiif import urls
+from iiif_proxy.iiif import manifest, urls
 from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest
 from iiif_proxy.located import Located
+from iiif_proxy.people import own_of
 from iiif_proxy.settings import load
 from iiif_proxy.sources.arrival import SourceImage
 from iiif_proxy.upstream import raw_target
-from iiif_proxy.web import answers, errors
+from iiif_proxy.web import answers
 from iiif_proxy.web.headers import (
-    CORS,
     METHODS,
-    NOSNIFF,
     Headers,
     cache_control,
     link,
     not_modified,
 )
-from iiif_proxy.web.own import Own
 from iiif_proxy.web.peers import Peers
 from iiif_proxy.wiring import extras_of, outside, service_of
 
@@ -41,22 +39,19 @@ StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 IIIFRequest = ImageRequest | InfoRequest | BaseRequest
 KINDS = {ImageRequest: "image", InfoRequest: "info", BaseRequest: "base"}
-
-
-# Bound once: labels() takes a lock at each call.
-HITS = metrics.DERIVATIVES.labels("hit")
-ANSWERED = metrics.REQUESTS.labels("image", "200")
 HOT = 20_000
 CHANGES = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hot:
-    """An image answered before: under which base URI, what it was, and its headers."""
+    """An image answered before: under which base URI, what it was, its headers and log line."""
 
+    path: str
     base: str
     located: Located
     fields: Headers
+    line: str | None
 
 
 class IIIFProxy:
@@ -78,7 +73,7 @@ class IIIFProxy:
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
         self.app: App = app or outside(settings, self.peers)
         self.service = service_of(settings, app)
-        self.own = Own(settings.prefix, self.peers, settings.openseadragon_url)
+        self.own = own_of(settings, self.peers, self.service)
         self._extras = extras_of(settings)
         self._prefix = settings.prefix
         self._hot: dict[tuple[str | None, str], Hot] = {}
@@ -98,6 +93,9 @@ class IIIFProxy:
         if path.startswith(self._prefix + "/-/"):
             return self._guarded("own", self.own.answer, path, environ, start_response)
         try:
+            about = urls.parse_manifest(path, self._prefix)
+            if about is not None:
+                return self._guarded("manifest", self._manifest, about, environ, start_response)
             request = urls.parse(path, self._prefix, self.settings.default_version)
         except InvalidRequest as error:
             return self._guarded("image", _raise, error, environ, start_response)
@@ -111,6 +109,20 @@ class IIIFProxy:
         kind: str,
         answer: Callable[..., Iterable[bytes]],
         what: Any,
+        environ: Environ,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        """One request of ours, told of: counted, timed, logged."""
+        telling.identify(environ, self.peers.trusts(environ.get("REMOTE_ADDR", "")))
+        path, name = raw_target(environ).partition("?")[0], getattr(what, "identifier", None)
+        with telling.Told(kind, path, name, environ) as told:
+            return self._answered(answer, what, path, environ, told.watching(start_response))
+
+    def _answered(
+        self,
+        answer: Callable[..., Iterable[bytes]],
+        what: Any,
+        path: str,
         environ: Environ,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
@@ -131,8 +143,7 @@ class IIIFProxy:
         except Exception:
             log.exception("a request failed")
             error = ProxyError("The server could not answer this request.")
-        metrics.REQUESTS.labels(kind, str(error.status)).inc()
-        status, fields, body = errors.answer(error, environ)
+        status, fields, body = self.own.error(error, path, environ)
         start_response(status, fields)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -145,6 +156,7 @@ class IIIFProxy:
 
         None: not so any more, and the whole way must be gone.
         """
+        begun = time.perf_counter()
         located = hot.located
         if hot.base != self.peers.base(environ) or not self.service.current(located):
             return None
@@ -153,8 +165,11 @@ class IIIFProxy:
         entry = self.service.find(located)
         if entry is None:
             return None
-        HITS.inc()
-        ANSWERED.inc()
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        if given and not self.peers.trusts(environ.get("REMOTE_ADDR", "")):
+            given = ""
+        name = located.source.record.identifier
+        telling.hit(hot.line, hot.path, name, located.key.name, entry.size, begun, given)
         return answers.image(environ, start_response, hot.fields, entry, True)
 
     def _heat(self, environ: Environ, located: Located, fields: Headers) -> None:
@@ -168,14 +183,16 @@ class IIIFProxy:
         # The host too: an application may have another image of this name on another host.
         # Without the source's bytes: they are an open file.
         located = dataclasses.replace(located, source=SourceImage(record))
-        self._hot[environ.get("HTTP_HOST"), path] = Hot(self.peers.base(environ), located, fields)
+        line = telling.remembered(path, record.identifier, located.key.name)
+        self._hot[environ.get("HTTP_HOST"), path] = Hot(
+            path, self.peers.base(environ), located, fields, line
+        )
 
     # The three kinds of IIIF requests
 
     def _base(
         self, request: BaseRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        metrics.REQUESTS.labels("base", "303").inc()
         return answers.see_other(
             self._uri(request, environ) + "/info.json", environ, start_response
         )
@@ -196,22 +213,28 @@ class IIIFProxy:
             self.service.features,
             self._extras(request.identifier),
         )
-        body, etag = answers.document_body(document)
         fields = [
-            *CORS,
             ("Content-Type", request.api.content_type(accept)),
-            ("ETag", etag),
             ("Cache-Control", self._cache_control(source.record)),
             ("Link", f'<{request.api.PROFILE}>;rel="profile"'),
             ("Vary", "Accept"),
-            NOSNIFF,
         ]
-        if not_modified(environ, etag, None):
-            metrics.REQUESTS.labels("info", "304").inc()
-            return answers.unchanged(fields, start_response)
-        metrics.REQUESTS.labels("info", "200").inc()
-        start_response("200 OK", [*fields, ("Content-Length", str(len(body)))])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        return answers.document(environ, start_response, document, fields)
+
+    def _manifest(
+        self, request: InfoRequest, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        source, info = self.service.info(request.identifier, environ)
+        label, extras = request.identifier.rpartition("/")[2], self._extras(request.identifier)
+        uri = self._uri(request, environ)
+        document = manifest.document(
+            info, uri, request.api.NUMBER, label, self.service.limits, extras
+        )
+        fields = [
+            ("Content-Type", manifest.CONTENT_TYPE),
+            ("Cache-Control", self._cache_control(source.record)),
+        ]
+        return answers.document(environ, start_response, document, fields)
 
     def _image(
         self, request: ImageRequest, environ: Environ, start_response: StartResponse
@@ -227,9 +250,9 @@ class IIIFProxy:
         self, request: ImageRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         located = self.service.locate(request, environ)
+        telling.planned(located.key.name)
         canonical = self._canonical(request, located, environ)
         if self.settings.canonical_redirect and not self._is(canonical, environ):
-            metrics.REQUESTS.labels("image", "303").inc()
             return answers.see_other(canonical, environ, start_response)
         fields = answers.image_headers(
             located.media_type,
@@ -239,14 +262,11 @@ class IIIFProxy:
             link(canonical, request.api.PROFILE),
         )
         if not_modified(environ, located.etag, located.modified):
-            metrics.REQUESTS.labels("image", "304").inc()
             return answers.unchanged([*fields, answers.HIT], start_response)
         begun = time.perf_counter()
         derivative = self.service.derive(located, environ)
         if not derivative.hit:
             metrics.MAKING.observe(time.perf_counter() - begun)
-        metrics.DERIVATIVES.labels("hit" if derivative.hit else "miss").inc()
-        metrics.REQUESTS.labels("image", "200").inc()
         self._heat(environ, located, fields)
         return answers.image(environ, start_response, fields, derivative.entry, derivative.hit)
 

@@ -24,6 +24,7 @@ from iiif_proxy.located import Located
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
+from iiif_proxy.telling import ToldGate, stage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,7 +78,7 @@ class ImageService:
         self._derivatives = derivatives
         self._unkept = NullStore()
         self._flights = flights
-        self._gate = gate
+        self._gate = ToldGate(gate)
         self._options = options
         self._look = look
         self._recipe = recipe
@@ -172,10 +173,13 @@ class ImageService:
         """Make the pixels now; what is returned encodes them into a file."""
         plan = located.plan
         with self._working:
-            pixels = render(self._pixels(located, environ), plan, self._look)
+            with stage("decode"):
+                read = self._pixels(located, environ)
+            with stage("transform"):
+                pixels = render(read, plan, self._look)
 
         def write(file: BinaryIO) -> None:
-            with self._working:
+            with self._working, stage("encode"):
                 encode(pixels, plan.format, file, self._options, profile_in(pixels))
 
         return write

@@ -220,6 +220,7 @@ class Settings:
         "info",
         "what is written to the log",
     )
+    log_format: str = setting(one_of("text", "json"), "text", "lines of the log: text or json")
 
 
 FIELDS: dict[str, Field[Any]] = {f.name: f for f in fields(Settings)}

@@ -100,8 +100,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
     bytes_store: Store = NullStore()
     derivatives: Store = NullStore()
     if folder is not None:
-        share = max(settings.cache_size // RECORDS_SHARE, RECORDS_LEAST)
-        records = DiskStore(folder / "records", share)
+        records = DiskStore(folder / "records", records_size(settings))
         bytes_store = DiskStore(folder / "sources", settings.source_cache_size, digest=False)
         derivatives = DiskStore(folder / "derivatives", settings.cache_size, fsync=settings.fsync)
     flights = SingleFlight(folder and folder / "locks")
@@ -152,6 +151,10 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         max_pixels=settings.source_max_pixels,
         patience=settings.queue_timeout,
     )
+
+
+def records_size(settings: Settings) -> int:
+    return max(settings.cache_size // RECORDS_SHARE, RECORDS_LEAST)
 
 
 def made(folder: Path | None) -> Path | None:

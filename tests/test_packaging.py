@@ -100,7 +100,10 @@ def test_view_page_obeys_its_own_policy() -> None:
     """No inline script or style: the page is served with default-src 'self'."""
     page = (STATIC / "view.html").read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=", page)
-    known = {"{identifier}", "{info}", "{image}", "{static}", "{openseadragon}"}
+    known = {
+        "{identifier}", "{encoded}", "{info}", "{image}", "{manifest}", "{own}", "{static}",
+        "{openseadragon}",
+    }  # fmt: skip
     assert set(re.findall(r"\{\w*\}", page)) == known
 
 

@@ -14,6 +14,7 @@ VERSIONS: dict[int, Api] = {2: v2, 3: v3}
 _LEADING = {str(number): api for number, api in VERSIONS.items()}
 _BY_CONTEXT = {api.CONTEXT: number for number, api in VERSIONS.items()}
 
+MANIFEST = "/manifest.json"
 LONGEST_IDENTIFIER = 4096
 # What a path segment may hold as it is (RFC 3986, 3.3) and browsers leave alone, less `@`, which
 # the specification encodes (section 9).
@@ -71,6 +72,15 @@ def parse(
     if not versioned and (not prefix or len(names) > 1 or _is_info(names[0])):
         return None
     return BaseRequest(api, identifier("/".join(names)), versioned)
+
+
+def parse_manifest(raw_path: str, prefix: str) -> InfoRequest | None:
+    """The image whose manifest a path asks for. Only with a version: an origin may well have
+    manifests of its own below the prefix. Raises InvalidRequest."""
+    if not raw_path.endswith(MANIFEST):
+        return None
+    found = parse(raw_path.removesuffix(MANIFEST) + "/info.json", prefix, 3)
+    return found if isinstance(found, InfoRequest) and found.versioned else None
 
 
 def identifier(raw: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from iiif_proxy.errors import OriginTimeout, ProxyError
 from iiif_proxy.sources.held import STALLED, Held
+from iiif_proxy.sources.known import Moment
 from iiif_proxy.sources.record import Record
 
 
@@ -18,9 +19,10 @@ class SourceImage:
 
 
 class Arrival:
-    """What has come so far of one fetch, for the threads of this process."""
+    """What has come so far of one fetch, for the threads of this process; `since`: its begin."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: Moment) -> None:
+        self.since = since
         self._changed = threading.Condition()
         self._image: SourceImage | None = None
         self._error: ProxyError | None = None

@@ -10,6 +10,7 @@ from secrets import token_hex
 from iiif_proxy.concurrency import SingleFlight
 from iiif_proxy.concurrency.recent import busy
 from iiif_proxy.errors import (
+    Busy,
     NotAllowed,
     NotAuthenticated,
     OriginFailed,
@@ -22,9 +23,10 @@ from iiif_proxy.sources.base import Answer, Environ, Source, mind_forks, not_fou
 from iiif_proxy.sources.contents import Contents
 from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.freshness import freshness
-from iiif_proxy.sources.known import Known
+from iiif_proxy.sources.known import Known, Moment
 from iiif_proxy.sources.receive import Receiver
 from iiif_proxy.sources.record import Record, of_answer
+from iiif_proxy.telling import asked, stage, went_stale
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +90,15 @@ class Fetches:
         """
         with self._lock:
             arrival = self._arrivals.get(wanted.name)
+            if arrival and self._known.outdated(wanted.identifier, arrival.since):
+                arrival = None
             mine = arrival is None
             if arrival is None:
-                arrival = self._arrivals[wanted.name] = Arrival()
-        if mine:
-            self._begin(arrival, wanted, here or whole or not self._threaded)
-        return arrival.wait(whole, self._patience)
+                arrival = self._arrivals[wanted.name] = Arrival(self._known.now())
+        with stage("fetch"):
+            if mine:
+                self._begin(arrival, wanted, here or whole or not self._threaded)
+            return arrival.wait(whole, self._patience)
 
     def _begin(self, arrival: Arrival, wanted: Wanted, here: bool) -> None:
         if not here:
@@ -109,19 +114,13 @@ class Fetches:
     def _run(self, arrival: Arrival, wanted: Wanted) -> None:
         image: SourceImage | None = None
         error: ProxyError | None = OriginFailed("The source of this image could not be read.")
-        begun = time.time()
         taken = False
         try:
             # Who asks an application is bounded by the server's own threads.
             taken = self._threaded and self._slots.acquire(timeout=self._patience)
             if self._threaded and not taken:
                 raise busy(5)
-            image, _ = self._flights.do(
-                "source " + wanted.name,
-                lambda: self._found(wanted, begun),
-                lambda: self._ask(arrival, wanted),
-                self._patience,
-            )
+            image = self._flown(arrival, wanted)
             error = None
         except ProxyError as caught:
             # A copy: the frames of the original hold the file, and this arrival.
@@ -136,6 +135,30 @@ class Fetches:
                 if self._arrivals.get(wanted.name) is arrival:
                     del self._arrivals[wanted.name]
             arrival.finish(image, error)
+
+    def _flown(self, arrival: Arrival, wanted: Wanted) -> SourceImage:
+        """In turn with other processes, and with fetches that began before a purge."""
+        asked = False
+
+        def ask() -> SourceImage:
+            nonlocal asked
+            asked = True
+            return self._ask(arrival, wanted)
+
+        while True:
+            try:
+                return self._flights.do(
+                    "source " + wanted.name,
+                    lambda: self._found(wanted, arrival.since.time),
+                    ask,
+                    self._patience,
+                )[0]
+            except Busy:
+                raise
+            except ProxyError:
+                if asked:
+                    raise
+                # What somebody met before the purge is not the answer after it.
 
     def _found(self, wanted: Wanted, begun: float) -> SourceImage | None:
         """What another process fetched while this one waited for its turn."""
@@ -164,13 +187,13 @@ class Fetches:
                     if image is not None:
                         return image
                     continue
-                answer = source.ask(wanted.identifier, conditions, wanted.environ)
+                answer = asked(source.ask, wanted.identifier, conditions, wanted.environ)
                 if not isinstance(answer, Answer):
                     continue
                 url = source.url(wanted.identifier, wanted.environ)
                 try:
                     if not answer.modified and same is not None and conditions is not None:
-                        return self._confirmed(same, answer)
+                        return self._confirmed(same, answer, arrival.since)
                     made = self._made(wanted, index, url, answer)
                     other = before is not None and before.is_another(made)
                     if other:
@@ -180,7 +203,7 @@ class Fetches:
                 finally:
                     answer.close()
         except STALE as fault:
-            image = self._despite(stale, fault)
+            image = self._despite(stale, fault, arrival.since)
             if image is None:
                 raise
             return image
@@ -188,15 +211,16 @@ class Fetches:
             self._known.drop(wanted.name, wanted.identifier)
             raise
         self._known.drop(wanted.name, wanted.identifier)
-        self._known.missing(wanted.name)
+        self._known.missing(wanted.name, wanted.identifier, arrival.since)
         raise not_found(wanted.identifier)
 
-    def _confirmed(self, record: Record, answer: Answer) -> SourceImage:
+    def _confirmed(self, record: Record, answer: Answer, since: Moment) -> SourceImage:
         record = record.confirmed(answer.headers, time.time(), self._ttl)
-        self._known.keep(record)
-        return SourceImage(record)
+        return SourceImage(self._known.keep(record, since))
 
-    def _despite(self, stale: Record | None, fault: ProxyError) -> SourceImage | None:
+    def _despite(
+        self, stale: Record | None, fault: ProxyError, since: Moment
+    ) -> SourceImage | None:
         """The origin fails: what is stale but known goes on being served for a while."""
         now = time.time()
         if stale is None or stale.strict:
@@ -204,9 +228,9 @@ class Fetches:
         record = stale.failing(now, self._failing_pause)
         if now - record.failing_since > self._stale_if_error:
             return None
+        went_stale()
         log.warning("serving a stale source: %s", fault)
-        self._known.keep(record)
-        return SourceImage(record)
+        return SourceImage(self._known.keep(record, since))
 
     def _made(self, wanted: Wanted, index: int, url: str, answer: Answer) -> Record:
         """The record by the answer's headers; what the image's header says is not known yet."""

@@ -1,20 +1,28 @@
 """What is known of sources, and of what is none: in memory, and in a store for all processes."""
 
-import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from cachetools import LRUCache, TTLCache
 
 from iiif_proxy.sources.base import mind_forks, not_found
+from iiif_proxy.sources.bell import Bell
 from iiif_proxy.sources.file import stamp_at
 from iiif_proxy.sources.record import Record, from_json, hashed
 from iiif_proxy.stores.base import Key, Store
 
 MOST = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a fetch began: by the clock, and by what had been rung till then."""
+
+    time: float
+    rung: int
 
 
 class Known:
@@ -100,22 +108,38 @@ class Known:
         with self._lock:
             self._memory[record.name] = record
 
-    def keep(self, record: Record) -> None:
-        """In place of any older one, if the origin lets it be kept."""
+    def now(self) -> Moment:
+        return Moment(time.time(), self._bell.look())
+
+    def outdated(self, identifier: str, since: Moment) -> bool:
+        """Whether it was purged, or found to be another, since then."""
+        return self._bell.rang(identifier, since.rung)
+
+    def keep(self, record: Record, since: Moment) -> Record:
+        """In place of any older one, if the origin lets it be kept; what is known from now on.
+
+        `since`: when the origin was asked. What was purged meanwhile is of yesterday: good for
+        whoever waits for it, to be asked for again by all others.
+        """
         if not record.keep:
             self.drop(record.name, record.identifier)
-            return
-        with self._lock:
-            before = self._memory.get(record.name)
-            self._memory[record.name] = record
-            self._unknown.pop(record.name, None)
-        raw = record.to_json()
-        self._store.put(_key(record.name, record.identifier), lambda file: file.write(raw)).close()
+            return record
+        with self._bell.silent():
+            if self.outdated(record.identifier, since):
+                record = record.outdated(since.time)
+            with self._lock:
+                before = self._memory.get(record.name)
+                self._memory[record.name] = record
+                self._unknown.pop(record.name, None)
+            raw = record.to_json()
+            key = _key(record.name, record.identifier)
+            self._store.put(key, lambda file: file.write(raw)).close()
         if before is None or before.fingerprint != record.fingerprint:
             self._unshow(record.identifier)
             if before is not None and before.fresh_until > time.time():
                 # Fresh in the memory of other processes too.
                 self._bell.ring()
+        return record
 
     def drop(self, name: str, identifier: str) -> None:
         """The record is no longer so, whoever has it. (Nothing is written if nobody has.)"""
@@ -124,54 +148,29 @@ class Known:
         entry = self._store.get(_key(name, identifier))
         if entry is not None:
             entry.close()
-            self._store.delete(_key(name, identifier))
         if entry is not None or had:
+            with self._bell.ringing(identifier):
+                self._store.delete(_key(name, identifier))
             self._unshow(identifier)
-            self._bell.ring()
 
-    def missing(self, name: str) -> None:
+    def missing(self, name: str, identifier: str, since: Moment) -> None:
         """No source has it: remembered for a short time."""
-        with self._lock:
-            self._unknown[name] = True
+        with self._bell.silent():
+            if not self.outdated(identifier, since):
+                with self._lock:
+                    self._unknown[name] = True
 
     def forget(self, identifier: str) -> None:
         """All records of an identifier, in all processes."""
-        self._store.purge(hashed(identifier))
-        with self._lock:
-            self._memory.clear()
-            self._unknown.clear()
-        self._bell.ring()
+        with self._bell.ringing(identifier):
+            self._store.purge(hashed(identifier))
+            with self._lock:
+                self._memory.clear()
+                self._unknown.clear()
         self._unshow(identifier)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
-
-
-class Bell:
-    """Says to all processes that what they remember is to be read anew: a stat a request.
-
-    A file that grows by a byte each time: dates and inodes may come again, a size does not.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
-        self._path = None if folder is None else str(folder / "purged")
-
-    def look(self) -> int:
-        """Another number each time it has rung."""
-        if self._path is None:
-            return 0
-        try:
-            seen = os.stat(self._path)
-        except OSError:
-            return 0
-        return seen.st_ino << 40 | seen.st_size
-
-    def ring(self) -> None:
-        if self._path is not None:
-            with contextlib.suppress(OSError):
-                os.makedirs(os.path.dirname(self._path), exist_ok=True)
-                with open(self._path, "ab") as file:
-                    file.write(b".")
 
 
 def _key(name: str, identifier: str) -> Key:

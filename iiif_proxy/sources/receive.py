@@ -76,8 +76,7 @@ class Receiver:
                 if ranges is not None and incoming.size >= TIFF_HEAD:
                     by_parts = self._by_parts(made, ranges, answer, incoming)
                     if by_parts is not None:
-                        self._known.keep(by_parts)
-                        return SourceImage(by_parts)
+                        return SourceImage(self._known.keep(by_parts, arrival.since))
                     ranges = None
                     self._bounded(due or 0)
                 self._bounded(incoming.size)
@@ -87,7 +86,7 @@ class Receiver:
                     if made.info is not None:
                         # First for the other processes: they will not wait for the rest then.
                         if made.named:
-                            self._known.keep(made)
+                            made = self._known.keep(made, arrival.since)
                         arrival.head(SourceImage(made, incoming.held))
                 arrival.grown(incoming.size)
             info = made.info or self._probe(incoming.held.path, True)
@@ -97,8 +96,7 @@ class Receiver:
             if digest:
                 made = made.named_by(digest.hexdigest())
             self._contents.keep(made, incoming)
-            self._known.keep(made)
-            return SourceImage(made, incoming.held)
+            return SourceImage(self._known.keep(made, arrival.since), incoming.held)
         except BaseException:
             if other or (made.info is not None and made.named):
                 self._known.drop(made.name, made.identifier)

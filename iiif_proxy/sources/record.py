@@ -97,6 +97,10 @@ class Record:
         since = self.failing_since or self.fresh_until
         return replace(self, checked=now, lifetime=pause, failing_since=since)
 
+    def outdated(self, asked: float) -> "Record":
+        """What was true when the origin was asked, but may be no more."""
+        return replace(self, checked=asked, lifetime=0.0)
+
     def named_by(self, content: str) -> "Record":
         """Where validators do not name the content, a digest of it does."""
         return replace(self, fingerprint=hashed(self.url, "content", content))

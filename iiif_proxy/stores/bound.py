@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+from iiif_proxy.stores import history
 from iiif_proxy.stores.ledger import Ledger, Total
 from iiif_proxy.stores.sweep import FOLDER, Swept, only_one, remove_tree, sweep
 
@@ -86,6 +87,9 @@ class Bound:
         try:
             with only_one(self._root, patience) as mine:
                 swept = sweep(self._root, self._ledger, target) if mine else Swept()
+                if mine:
+                    left = swept.entries - swept.evicted
+                    history.note(self._root, swept.evicted, swept.freed, left)
         except OSError as refusal:
             self.refused(refusal)
             return Swept()
@@ -104,9 +108,25 @@ class Bound:
             return
         with self._starting:
             if self._sweeper is None or not self._sweeper.is_alive():
-                self._sweeper = threading.Thread(target=self.sweep, name="sweep", daemon=True)
+                self._sweeper = threading.Thread(target=self._sweeping, name="sweep", daemon=True)
                 with contextlib.suppress(RuntimeError):  # No more threads: at the next write.
                     self._sweeper.start()
+
+    def _sweeping(self) -> None:
+        """Until the bound holds: what was written while a sweep ended has started no other."""
+        while True:
+            swept = self.sweep()
+            with self._starting:
+                # Nothing seen: another process sweeps, or the disk refuses.
+                if not swept.bytes or time.monotonic() < self._not_before or not self._over():
+                    self._sweeper = None
+                    return
+
+    def _over(self) -> bool:
+        try:
+            return self._ledger.change(0).bytes > self._max
+        except OSError:
+            return False
 
     def remove(self, path: str, trash: str) -> int:
         """Move a folder away at once, to below `trash`, and remove it there: files removed.

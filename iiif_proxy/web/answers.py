@@ -13,6 +13,7 @@ from iiif_proxy.web.headers import (
     Environ,
     Headers,
     http_time,
+    not_modified,
     preflight,
 )
 
@@ -87,7 +88,17 @@ def image(
     return body
 
 
-def document_body(document: dict[str, Any]) -> tuple[bytes, str]:
-    """An info.json and its ETag."""
-    body = json.dumps(document, ensure_ascii=False, indent=1).encode()
-    return body, '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
+def document(
+    environ: Environ,
+    start_response: StartResponse,
+    content: dict[str, Any],
+    fields: Headers,
+) -> Iterable[bytes]:
+    """An info.json or a manifest: 200, or 304 for who has it. `fields` are its own headers."""
+    body = json.dumps(content, ensure_ascii=False, indent=1).encode()
+    etag = '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
+    headers = [*CORS, ("ETag", etag), *fields, NOSNIFF]
+    if not_modified(environ, etag, None):
+        return unchanged(headers, start_response)
+    start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

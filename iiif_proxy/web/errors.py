@@ -10,6 +10,7 @@ from webob.acceptparse import create_accept_header
 
 from iiif_proxy.errors import ProxyError
 from iiif_proxy.web.headers import CORS, NOSNIFF, Environ, Headers
+from iiif_proxy.web.pages.page import policy
 
 log = logging.getLogger(__name__)
 App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -22,26 +23,37 @@ PAGE = """<!doctype html>
 """
 
 
-def answer(error: ProxyError, environ: Environ, cors: bool = True) -> tuple[str, Headers, bytes]:
-    """Status line, headers and body: one sentence, in the form that Accept asks for."""
-    media_type = _choose(environ.get("HTTP_ACCEPT"))
-    if media_type == "application/json":
+def answer(
+    error: ProxyError,
+    environ: Environ,
+    cors: bool = True,
+    page: Callable[[], bytes] | None = None,
+) -> tuple[str, Headers, bytes]:
+    """Status line, headers and body: one sentence, in the form that Accept asks for.
+
+    `page` makes a better page of HTML than the plain one; should it fail, that has to do.
+    """
+    chosen = media_type(environ)
+    made = _made(page) if page and chosen == "text/html" else None
+    if chosen == "application/json":
         text = json.dumps({"status": error.status, "error": error.public}, ensure_ascii=False)
-    elif media_type == "text/html":
+    elif chosen == "text/html":
         text = PAGE.format(
             status=error.status, reason=error.reason, sentence=html.escape(error.public)
         )
     else:
         text = error.public + "\n"
-    body = text.encode("utf-8", "replace")
+    body = made or text.encode("utf-8", "replace")
     headers = list(CORS) if cors else []
     headers += [
-        ("Content-Type", f"{media_type}; charset=utf-8"),
+        ("Content-Type", f"{chosen}; charset=utf-8"),
         ("Content-Length", str(len(body))),
         ("Cache-Control", "no-store" if error.status >= 500 else "no-cache"),
         ("Vary", "Accept"),
         NOSNIFF,
     ]
+    if made:
+        headers += policy()
     headers += [(name.title(), _one_line(value)) for name, value in error.headers.items()]
     return f"{error.status} {error.reason}", headers, body
 
@@ -61,9 +73,18 @@ def guard(app: App) -> App:
     return guarded
 
 
-def _choose(accept: str | None) -> str:
-    found = create_accept_header(accept).acceptable_offers(OFFERS)
-    return found[0][0] if found else OFFERS[0]
+def media_type(environ: Environ) -> str:
+    """Text, HTML or JSON, as Accept likes best; text where it does not say."""
+    found = create_accept_header(environ.get("HTTP_ACCEPT")).acceptable_offers(OFFERS)
+    return str(found[0][0]) if found else OFFERS[0]
+
+
+def _made(page: Callable[[], bytes]) -> bytes | None:
+    try:
+        return page()
+    except Exception:
+        log.exception("an error page failed")
+        return None
 
 
 def _one_line(value: str) -> str:

@@ -1,49 +1,106 @@
-"""What is the proxy's own, below `/-/`: health, metrics, the view page, static files."""
+"""What is the proxy's own, below `/-/`: health, metrics, pages, static files."""
 
 import html
 import json
 import mimetypes
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
-
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from iiif_proxy import __version__
-from iiif_proxy.errors import NotFound
+from iiif_proxy.errors import NotFound, ProxyError
+from iiif_proxy.web import errors
+from iiif_proxy.web.answers import see_other
 from iiif_proxy.web.headers import CORS, NOSNIFF, Environ, Headers
+from iiif_proxy.web.pages import explained, index
+from iiif_proxy.web.pages.page import filled, framed, policy
 from iiif_proxy.web.peers import Peers
+from iiif_proxy.web.telling import METRICS_TYPE, exposition
 
 STATIC = resources.files("iiif_proxy.web") / "static"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)?")
 OPENSEADRAGON = "openseadragon/openseadragon.min.js"
+HTML = "text/html; charset=utf-8"
 StartResponse = Callable[..., Any]
+Explain = Callable[[str, Environ], explained.Explanation]
 
 
 class Own:
     """Pages and files of the proxy itself. `prefix` is the IIIF prefix."""
 
-    def __init__(self, prefix: str, peers: Peers, openseadragon: str | None) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        peers: Peers,
+        openseadragon: str | None,
+        *,
+        health: Callable[[], tuple[bool, dict[str, Any]]],
+        stores: Mapping[str, Path],
+        explain: Explain,
+    ) -> None:
         self._prefix = prefix
         self._peers = peers
         self._openseadragon = openseadragon
+        self._health = health
+        self._stores = stores
+        self._explain = explain
 
     def answer(self, path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Raises NotFound for what is not here."""
-        name, _, rest = path[len(self._prefix) + 3 :].partition("/")
-        if name == "health" and not rest:
-            body = json.dumps({"status": "ok", "version": __version__}).encode()
-            return _send(body, "application/json", "no-store", environ, start_response)
-        if name == "metrics" and not rest:
-            body = generate_latest(REGISTRY)
-            return _send(body, CONTENT_TYPE_LATEST, "no-store", environ, start_response)
-        if name == "static" and rest:
-            return self._static(rest, environ, start_response)
-        if name == "view" and rest:
-            return self._view(rest, environ, start_response)
-        raise NotFound("There is no such page here.")
+        name, slash, rest = path[len(self._prefix) + 3 :].partition("/")
+        page = {"": self._index, "health": self._healthy, "metrics": self._metrics}.get(name)
+        if page is not None and not slash:
+            return page(environ, start_response)
+        found = {
+            "static": self._static,
+            "view": self._view,
+            "compare": self._compare,
+            "explain": self._explained,
+        }.get(name)
+        if found is None:
+            raise NotFound("There is no such page here.")
+        if not rest:
+            return self._led(name, environ, start_response)
+        return found(rest, environ, start_response)
+
+    def error(self, error: ProxyError, path: str, environ: Environ) -> tuple[str, Headers, bytes]:
+        """An error as an answer; as a page it says why, and what to write instead."""
+        base = self._peers.base(environ)
+        own = f"{base}{self._prefix}/-"
+
+        def page() -> bytes:
+            about = ""
+            if not path.startswith(f"{self._prefix}/-/"):
+                if error.status in {400, 501}:
+                    about = explained.advice(self._explain(path, environ), base)
+                rest = explained.sendable(path.removeprefix(self._prefix).lstrip("/"))
+                link = html.escape(f"{own}/explain/{rest}")
+                about += f'\n<p><a href="{link}">Explain this address</a></p>'
+            title = f"{error.status} {error.reason}"
+            body = f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(error.public)}</p>\n{about}"
+            return framed(title, body, own)
+
+        return errors.answer(error, environ, page=page)
+
+    # For machines
+
+    def _healthy(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Alive; with `?deep` also whether all that a request needs is there: 200 or 503."""
+        found: dict[str, Any] = {"status": "ok", "version": __version__}
+        status = "200 OK"
+        if "deep" in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True):
+            well, found["checks"] = self._health()
+            if not well:
+                found["status"], status = "failing", "503 Service Unavailable"
+        body = json.dumps(found).encode()
+        return _send(body, "application/json", "no-store", environ, start_response, status=status)
+
+    def _metrics(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        body = exposition(self._stores)
+        return _send(body, METRICS_TYPE, "no-store", environ, start_response)
 
     def _static(
         self, name: str, environ: Environ, start_response: StartResponse
@@ -54,35 +111,76 @@ class Own:
         media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
         return _send(file.read_bytes(), media_type, "public, max-age=3600", environ, start_response)
 
+    # For people
+
+    def _own(self, environ: Environ) -> str:
+        return f"{self._peers.base(environ)}{self._prefix}/-"
+
+    def _index(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        own = self._own(environ)
+        body = framed("iiif-proxy", index.body(own, self._prefix), own)
+        return _send(body, HTML, "no-cache", environ, start_response, policy())
+
+    def _led(self, name: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """From the index's forms, whose fields are in the query, to the page itself."""
+        given = {key: value[0] for key, value in parse_qs(environ.get("QUERY_STRING", "")).items()}
+        rest = None
+        if name == "view" and "id" in given:
+            rest = quote(given["id"], safe="")
+        elif name == "compare" and {"one", "two"} <= set(given):
+            rest = f"{quote(given['one'], safe='')}/{quote(given['two'], safe='')}"
+        elif name == "explain" and "url" in given:
+            path = urlsplit(given["url"]).path if "://" in given["url"] else given["url"]
+            rest = explained.sendable(path.partition("?")[0].removeprefix(self._prefix).lstrip("/"))
+        if not rest:
+            raise NotFound("There is no such page here.")
+        return see_other(f"{self._own(environ)}/{name}/{rest}", environ, start_response)
+
     def _view(
         self, identifier: str, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         """The viewer page; whether the identifier exists is for its info.json to say."""
-        base = self._peers.base(environ) + self._prefix
-        script = self._openseadragon or f"{base}/-/static/{OPENSEADRAGON}"
-        values = {
-            "identifier": unquote(identifier, errors="replace"),
-            "info": f"{base}/3/{identifier}/info.json",
-            "image": f"{base}/3/{identifier}/full/!1000,1000/0/default.jpg",
-            "static": f"{base}/-/static",
-            "openseadragon": script,
-        }
-        # In one pass: what a value holds is never looked at again.
-        page = re.sub(
-            "{(" + "|".join(values) + ")}",
-            lambda found: html.escape(values[found[1]]),
-            (STATIC / "view.html").read_text("utf-8"),
-        )
-        host = re.match(r"https?://[^/;,\s]+", script)
-        policy = (
-            "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; "
-            f"script-src 'self' {host[0] if host else ''}; "
-            "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-        )
-        extra = [("Content-Security-Policy", policy), ("Referrer-Policy", "same-origin")]
+        return self._viewer("view.html", [identifier], environ, start_response)
+
+    def _compare(
+        self, rest: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        identifiers = rest.split("/")
+        if len(identifiers) != 2 or not all(identifiers):
+            raise NotFound("Two identifiers are compared; a slash in one is written %2F.")
+        return self._viewer("compare.html", identifiers, environ, start_response)
+
+    def _viewer(
+        self, name: str, identifiers: list[str], environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        own = self._own(environ)
+        script = self._openseadragon or f"{own}/static/{OPENSEADRAGON}"
+        values = {"own": own, "static": f"{own}/static", "openseadragon": script}
+        for mark, encoded in zip(("", "2"), identifiers, strict=False):
+            image = f"{own.removesuffix('/-')}/3/{encoded}"
+            values |= {
+                f"identifier{mark}": unquote(encoded, errors="replace"),
+                f"encoded{mark}": encoded,
+                f"info{mark}": f"{image}/info.json",
+                f"image{mark}": f"{image}/full/!1000,1000/0/default.jpg",
+                f"manifest{mark}": f"{image}/manifest.json",
+            }
+        page = filled((STATIC / name).read_text("utf-8"), values)
+        extra = policy(script)
         return _send(
-            page.encode(), "text/html; charset=utf-8", "no-cache", environ, start_response, extra
+            page.encode("utf-8", "replace"), HTML, "no-cache", environ, start_response, extra
         )
+
+    def _explained(
+        self, rest: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        found = self._explain(f"{self._prefix}/{rest}", environ)
+        if errors.media_type(environ) == "application/json":
+            body = json.dumps(explained.document(found), ensure_ascii=False).encode()
+            return _send(body, "application/json", "no-store", environ, start_response)
+        inside = explained.body(found, self._peers.base(environ))
+        body = framed("Why is it answered so?", inside, self._own(environ))
+        return _send(body, HTML, "no-store", environ, start_response, policy())
 
 
 def _send(
@@ -92,9 +190,10 @@ def _send(
     environ: Environ,
     start_response: StartResponse,
     extra: Headers | None = None,
+    status: str = "200 OK",
 ) -> Iterable[bytes]:
     start_response(
-        "200 OK",
+        status,
         [
             *CORS,
             ("Content-Type", media_type),

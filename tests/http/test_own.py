@@ -47,7 +47,7 @@ def test_metrics_count_requests(serving: Serving, target: str, kind: str, status
 @pytest.mark.parametrize(
     "target",
     [
-        "/-/", "/-/nothing", "/-/health/more", "/-/static", "/-/static/",
+        "/-/nothing", "/-/health/more", "/-/static", "/-/static/",
         "/-/static/nothing.js", "/-/static/../own.py", "/-/static/..%2Fown.py",
         "/-/static/%2e%2e/own.py", "/-/static//etc/passwd", "/-/static/openseadragon",
         "/-/static/view.html", "/-/view", "/-/view/",

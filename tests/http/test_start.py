@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from iiif_proxy import __version__, cli
+from iiif_proxy.commands import serve, server
 from tests.http.conftest import Proxy
 from tests.servers import ROOT, Origin, Served, ask, get
 
@@ -56,7 +57,7 @@ def command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """`command("serve", origin="…")` is the exit code and both outputs; nothing is started."""
-    monkeypatch.setattr(cli.Server, "run", lambda server: pytest.fail("it was started"))
+    monkeypatch.setattr(server.Server, "run", lambda server: pytest.fail("it was started"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def call(*arguments: str, **settings: str) -> tuple[object, str, str]:
@@ -124,11 +125,13 @@ def test_arguments(command: Command, arguments: list[str], code: int, text: str)
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:8182", ":80", "host:1", "unix:/run/x.sock"])
 def test_where_it_may_listen(bind: str) -> None:
-    assert cli.address(bind) == bind
+    assert serve.address(bind) == bind
 
 
 @contextlib.contextmanager
-def sidecar(home: Path, origin: Origin, **settings: str) -> Iterator[Proxy]:
+def sidecar(
+    home: Path, origin: Origin, environ: dict[str, str] | None = None, **settings: str
+) -> Iterator[Proxy]:
     """`iiif-proxy serve`, from when it answers until it has stopped by itself."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -136,7 +139,7 @@ def sidecar(home: Path, origin: Origin, **settings: str) -> Iterator[Proxy]:
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, *COMMAND, "serve", "--bind", f"127.0.0.1:{port}"],
-            env=environment(home, origin=origin.url, **settings),
+            env=environment(home, origin=origin.url, **settings) | (environ or {}),
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=out,

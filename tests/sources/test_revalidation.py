@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tests.sources.conftest import (
     RED,
     Make,
     Other,
+    Slowly,
     answer,
     content,
     left,
@@ -280,6 +282,61 @@ def test_a_purge_is_for_all(
     assert said == elsewhere.open("a.jpg", {}).record.fingerprint
     assert elsewhere.open("b.jpg", {}).record.checked == records["b.jpg"].checked
     assert len(origin.requests) == 3
+
+
+class Asked(Slowly):
+    """An answer that is made when it is asked for, and sent when it is let go."""
+
+    def __init__(self, made: bytes) -> None:
+        super().__init__(b"")
+        self._made = made
+
+    def __call__(self, exchange: Exchange) -> None:
+        self.begun.set()
+        self.go.wait(10)
+        exchange.write(self._made)
+
+
+@pytest.mark.parametrize("folder", [True, False])
+@pytest.mark.parametrize(
+    "old",
+    [
+        answer(RED, ETag='"1"'),
+        answer(RED),
+        answer(b"", "304 Not Modified", ETag='"1"'),
+        answer(b"", "404 Not Found"),
+        answer(b"", "500 Oops"),
+    ],
+    ids=["named", "nameless", "confirmed", "missing", "failing"],
+)
+def test_what_was_asked_before_a_purge_is_not_known_after_it(
+    origin: Origin, make: Make, tmp_path: Path, folder: bool, old: bytes
+) -> None:
+    """Whether it is in flight in this process or in another, and whoever joins."""
+    patient = {"read_timeout": 10.0, "total_timeout": 20.0, "connect_timeout": 10.0}
+    source = HttpSource(f"{origin.url}/{{id}}", **patient)
+    here = make(source, folder=tmp_path if folder else None, patience=20)
+    elsewhere = make(source, patience=20) if folder else here
+    known = old.startswith((b"HTTP/1.1 304", b"HTTP/1.1 500"))
+    if known:
+        origin.routes["/a.jpg"] = answer(RED, ETag='"1"', Cache_Control="no-cache")
+        here.open("a.jpg", {}, whole=True)
+    slow = origin.routes["/a.jpg"] = Asked(old)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(here.open, "a.jpg", {}, whole=True)
+        assert slow.begun.wait(10)
+        origin.routes["/a.jpg"] = answer(BLUE, ETag='"2"')
+        elsewhere.forget("a.jpg")
+        joined = pool.submit(here.open, "a.jpg", {}, whole=True)
+        other = pool.submit(elsewhere.open, "a.jpg", {}, whole=True)
+        slow.go.set()
+        first.exception()
+        fingerprint = joined.result().record.fingerprint
+        assert other.result().record.fingerprint == fingerprint
+    for cache in (here, elsewhere):
+        assert content(cache, "a.jpg") == BLUE
+        assert cache.open("a.jpg", {}).record.fingerprint == fingerprint
+    assert left(tmp_path) == []
 
 
 def test_every_ring_is_heard(make: Make) -> None:

@@ -52,6 +52,11 @@
     left: () => turn(-90),
     right: () => turn(90),
     flip: () => view.toggleFlip(),
+    gray: () => {
+      const gray = body.classList.toggle("gray");
+      $("gray").setAttribute("aria-pressed", String(gray));
+      soon();
+    },
     full: () => (document.fullscreenElement ? document.exitFullscreen() : $("picture").parentElement.requestFullscreen()),
   };
   for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", act);
@@ -75,7 +80,7 @@
     const flipped = view.getFlip();
     const degrees = (((flipped ? -1 : 1) * view.getRotation()) % 360 + 360) % 360;
     const base = body.dataset.info.replace(/\/info\.json$/, "");
-    return `${base}/${region}/${size}/${flipped ? "!" : ""}${+degrees.toFixed(2)}/default.jpg`;
+    return `${base}/${region}/${size}/${flipped ? "!" : ""}${+degrees.toFixed(2)}/${body.classList.contains("gray") ? "gray" : "default"}.jpg`;
   }
 
   let due = 0;
@@ -96,10 +101,15 @@
     $("tools").hidden = false;
     say("open");
     soon();
+    document.dispatchEvent(new CustomEvent("iiif-open", { detail: viewer }));
     viewer.world.getItemAt(0).addHandler("fully-loaded-change", (event) => say(event.fullyLoaded ? "loaded" : "open"));
   });
   for (const event of ["animation", "rotate", "flip", "resize"]) viewer.addHandler(event, soon);
   viewer.addHandler("open-failed", async () => plain(await reason(), false));
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "g" && !event.ctrlKey && !event.metaKey && !event.altKey && !event.target.closest("input, select, textarea")) actions.gray();
+  });
 
   $("copy").addEventListener("click", async () => {
     const field = $("address");

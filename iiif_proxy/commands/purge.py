@@ -1,0 +1,37 @@
+"""`iiif-proxy purge`: forget what is stored of some images."""
+
+import argparse
+
+from iiif_proxy.commands.options import add_identifiers, identifiers
+
+HELP = "forget what is stored of images: their source, what is known of it, every derivative"
+EXAMPLES = """\
+  iiif-proxy purge maps/1634.tif
+  psql -At -c 'select id from changed' | iiif-proxy purge --from -
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_identifiers(parser)
+    parser.add_argument("--quiet", action="store_true", help="say nothing when all went well")
+
+
+def run(given: argparse.Namespace) -> int:
+    from iiif_proxy.commands import inside
+    from iiif_proxy.errors import ProxyError
+
+    proxy = inside.proxy()
+    if proxy.settings.cache_dir is None:
+        inside.complain("Nothing is stored: IIIF_PROXY_CACHE_DIR is empty.")
+        return 1
+    failed = 0
+    for identifier in identifiers(given):
+        try:
+            proxy.service.purge(identifier)
+        except (ProxyError, OSError) as error:
+            failed += 1
+            inside.complain(f"{identifier}: {error}")
+        else:
+            if not given.quiet:
+                print(f"purged {identifier}")
+    return 1 if failed else 0

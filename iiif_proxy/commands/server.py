@@ -1,0 +1,61 @@
+"""gunicorn with threads, set up for this application."""
+
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from prometheus_client.multiprocess import mark_process_dead
+
+from iiif_proxy.proxy import IIIFProxy
+from iiif_proxy.settings import Settings
+from iiif_proxy.telling import formatter
+from iiif_proxy.wiring import workers_of
+
+
+class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own lines in the form of ours."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(formatter("json"))
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """Runs until it is told to end, and leaves by SystemExit."""
+
+    def __init__(self, bind: str, settings: Settings) -> None:
+        self.bind, self.settings = bind, settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        options = {
+            "bind": self.bind,
+            "worker_class": "gthread",
+            "workers": workers_of(self.settings),
+            "threads": self.settings.threads,
+            "keepalive": 75,
+            "graceful_timeout": 30,
+            "proc_name": "iiif-proxy",
+            # Who may be believed is decided by IIIF_PROXY_TRUSTED_PROXIES alone.
+            "forwarded_allow_ips": "",
+            "loglevel": self.settings.log_level,
+            # As long as gunicorn can: identifiers and the origin's queries may be.
+            "limit_request_line": 8190,
+            # Nothing of ours in the user's home directory (gunicorn 25 and newer).
+            "control_socket_disable": True,
+            "child_exit": child_exit,
+        }
+        if self.settings.log_format == "json":
+            options["logger_class"] = JsonLogger
+        for name, value in options.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return IIIFProxy()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """What a dead worker was doing is not being done any more."""
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

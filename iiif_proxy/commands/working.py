@@ -1,0 +1,179 @@
+"""Many images, several at once, with a line that says how far it is."""
+
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from iiif_proxy.commands.inside import complain, derived, nobody
+from iiif_proxy.errors import ProxyError
+from iiif_proxy.iiif import urls
+from iiif_proxy.iiif.plan import ImageRequest
+from iiif_proxy.iiif.tiles import sizes, tile_boxes, tiling
+from iiif_proxy.proxy import IIIFProxy
+
+# What a task did: made it, or found it there already; and its bytes.
+Made = tuple[bool, int]
+PAUSE = 10.0
+
+
+class Warming:
+    """Tasks are paths of image requests, coarse to fine: a broken-off run is of most use so."""
+
+    def __init__(
+        self, proxy: IIIFProxy, version: int, format: str, only: list[str] | None, tiles: bool
+    ) -> None:
+        self._proxy = proxy
+        self._version = version
+        self._format = format
+        self._only = only
+        self._tiles = tiles
+
+    def tasks(self, identifier: str) -> Sequence[str]:
+        """Raises ProxyError."""
+        service = self._proxy.service
+        if self._only:
+            return [self._path(identifier, "full", size) for size in self._only]
+        _, info = service.info(identifier, nobody())
+        found = sizes(info, service.limits, service.features)
+        paths = [self._path(identifier, "full", f"{w},{h}") for w, h in found]
+        tiles = tiling(info, service.limits, service.features)
+        for factor in reversed(tiles.scale_factors) if self._tiles else ():
+            for box, width, height in tile_boxes(info, tiles, factor):
+                whole = (box.width, box.height) == (info.width, info.height)
+                region = "full" if whole else f"{box.x},{box.y},{box.width},{box.height}"
+                size = f"{width},{height}" if self._version == 3 else f"{width},"
+                paths.append(self._path(identifier, region, size))
+        return list(dict.fromkeys(paths))
+
+    def _path(self, identifier: str, region: str, size: str) -> str:
+        head = f"{self._proxy.settings.prefix}/{self._version}/{urls.encode(identifier)}"
+        return f"{head}/{region}/{size}/0/default.{self._format}"
+
+    def make(self, path: str) -> Made:
+        """Raises ProxyError."""
+        settings = self._proxy.settings
+        request = urls.parse(path, settings.prefix, settings.default_version)
+        assert isinstance(request, ImageRequest)
+        _, derivative = derived(self._proxy, request)
+        with derivative.entry as entry:
+            return not derivative.hit, entry.size
+
+
+class Progress:
+    """On a terminal one line that is written over, else a line now and then."""
+
+    def __init__(self, images: int, quiet: bool = False) -> None:
+        self.made = self.skipped = self.failed = self.bytes = 0
+        self._images = images
+        self._begun_images = self._tasks = 0
+        self._lock = threading.Lock()
+        self._quiet = quiet
+        self._begun = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+        self._next = self._begun + (0 if self._terminal else PAUSE)
+
+    def image(self, tasks: int) -> None:
+        with self._lock:
+            self._begun_images += 1
+            self._tasks += tasks
+
+    def done(self, made: Made) -> None:
+        with self._lock:
+            self.made += made[0]
+            self.skipped += not made[0]
+            self.bytes += made[1] if made[0] else 0
+            self._show()
+
+    def fault(self, what: str, error: BaseException) -> None:
+        with self._lock:
+            self.failed += 1
+            if self._terminal:
+                sys.stderr.write("\r\x1b[K")
+            complain(f"{what}: {error}")
+
+    def line(self) -> str:
+        seconds = max(time.monotonic() - self._begun, 0.001)
+        finished = self.made + self.skipped + self.failed
+        parts = [f"image {self._begun_images} of {self._images}", f"{self.made} made"]
+        parts += [f"{self.skipped} there already"] if self.skipped else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts.append(f"{finished / seconds:.1f}/s")
+        if self._begun_images and finished:
+            # Images that were not begun are taken to be like those that were.
+            whole = self._tasks / self._begun_images * self._images
+            left = max(0.0, whole - finished) * seconds / finished
+            parts.append(f"{clock(left)} left")
+        return " · ".join(parts)
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if self._quiet or now < self._next:
+            return
+        self._next = now + (0.2 if self._terminal else PAUSE)
+        sys.stderr.write(f"\r\x1b[K{self.line()}" if self._terminal else self.line() + "\n")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        if self._terminal and not self._quiet:
+            sys.stderr.write("\r\x1b[K")
+        if not self._quiet:
+            seconds = time.monotonic() - self._begun
+            print(
+                f"{self.made} made ({self.bytes} bytes), {self.skipped} there already, "
+                f"{self.failed} failed, in {clock(seconds)}"
+            )
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def each(
+    names: Sequence[str],
+    tasks: Callable[[str], Sequence[str]],
+    make: Callable[[str], Made],
+    progress: Progress,
+    jobs: int,
+) -> None:
+    """Run the tasks of all names, `jobs` at a time; an interrupt ends it after those under way."""
+    waiting: queue.Queue[str | None] = queue.Queue(jobs * 4)
+    stopped = threading.Event()
+
+    def work() -> None:
+        while (task := waiting.get()) is not None:
+            if stopped.is_set():
+                continue
+            try:
+                progress.done(make(task))
+            except (ProxyError, OSError) as error:
+                progress.fault(task, error)
+
+    def feed() -> Iterator[str]:
+        for name in names:
+            try:
+                found = tasks(name)
+            except (ProxyError, OSError) as error:
+                progress.image(1)
+                progress.fault(name, error)
+                continue
+            progress.image(len(found))
+            yield from found
+
+    threads = [threading.Thread(target=work) for _ in range(jobs)]
+    for thread in threads:
+        thread.start()
+    try:
+        for task in feed():
+            waiting.put(task)
+    except BaseException:
+        stopped.set()
+        raise
+    finally:
+        for _ in threads:
+            waiting.put(None)
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,84 @@
+"""Presentation API 3.0: a manifest that shows one image."""
+
+from typing import Any
+
+from iiif_proxy.iiif.describe import present
+from iiif_proxy.iiif.model import Box, Extras, ImageInfo, Limits
+from iiif_proxy.iiif.params import largest
+
+CONTEXT = "http://iiif.io/api/presentation/3/context.json"
+CONTENT_TYPE = f'application/ld+json;profile="{CONTEXT}"'
+THUMBNAIL = (400, 400)
+
+
+def document(
+    info: ImageInfo, uri: str, version: int, label: str, limits: Limits, extras: Extras
+) -> dict[str, Any]:
+    """`uri` is the image's base URI, `version` that of its Image API."""
+    whole = Box(0, 0, info.width, info.height)
+    width, height = largest(whole, limits, False)
+    small_width, small_height = largest(whole, limits, False, THUMBNAIL)
+    service = [service_of(uri, version)]
+    small = f"{small_width},{small_height}" if version == 3 else f"!{small_width},{small_height}"
+    image = {
+        "id": f"{uri}/full/{'max' if version == 3 else 'full'}/0/default.jpg",
+        "type": "Image",
+        "format": "image/jpeg",
+        "width": width,
+        "height": height,
+        "service": service,
+    }
+    thumbnail = {
+        "id": f"{uri}/full/{small}/0/default.jpg",
+        "type": "Image",
+        "format": "image/jpeg",
+        "width": small_width,
+        "height": small_height,
+        "service": service,
+    }
+    canvas = f"{uri}/canvas/1"
+    painting = {
+        "id": f"{canvas}/painting",
+        "type": "Annotation",
+        "motivation": "painting",
+        "body": image,
+        "target": canvas,
+    }
+    return present(
+        {
+            "@context": CONTEXT,
+            "id": f"{uri}/manifest.json",
+            "type": "Manifest",
+            "label": {"none": [label]},
+            "rights": extras.rights,
+            "requiredStatement": _statement(extras.attribution),
+            "thumbnail": [thumbnail],
+            "items": [
+                {
+                    "id": canvas,
+                    "type": "Canvas",
+                    "label": {"none": ["1"]},
+                    "width": info.width,
+                    "height": info.height,
+                    "thumbnail": [thumbnail],
+                    "items": [
+                        {"id": f"{canvas}/page", "type": "AnnotationPage", "items": [painting]}
+                    ],
+                }
+            ],
+        }
+    )
+
+
+def service_of(uri: str, version: int) -> dict[str, str]:
+    """As Presentation 3.0 has it: services of Image API 2 keep their `@`."""
+    if version == 3:
+        return {"id": uri, "type": "ImageService3", "profile": "level2"}
+    profile = "http://iiif.io/api/image/2/level2.json"
+    return {"@id": uri, "@type": "ImageService2", "profile": profile}
+
+
+def _statement(attribution: Any) -> dict[str, Any] | None:
+    if not isinstance(attribution, str) or not attribution:
+        return None
+    return {"label": {"en": ["Attribution"]}, "value": {"none": [attribution]}}

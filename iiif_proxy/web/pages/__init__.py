@@ -1,0 +1,1 @@
+"""Pages of the proxy's own: what they say is data, escaped here; scripts and styles are files."""

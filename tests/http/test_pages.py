@@ -1,0 +1,190 @@
+"""Pages for people: what they say is data, and they work in a real browser."""
+
+import html
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from iiif_proxy.web.own import OPENSEADRAGON, STATIC
+from tests.http.conftest import Proxy, Serving
+
+BROWSER = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
+HOSTILE = [
+    "<script>document.title='owned'</script>",
+    "\"'><img src=x onerror=document.title='owned'>",
+    "{image}</title><svg onload=document.title='owned'>",
+    "javascript:document.title='owned'",
+]
+OPTIONS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage", "--window-size=1000,700", "--virtual-time-budget=6000",
+    "--dump-dom",
+]  # fmt: skip
+
+
+def quoted(text: str) -> str:
+    return "".join(c if c.isalnum() else f"%{ord(c):02X}" for c in text)
+
+
+@pytest.fixture
+def browse(need: Callable[[str], str], tmp_path: Path, proxy: Proxy) -> Callable[[str], str]:
+    """The document after its scripts ran."""
+    chromium = need("chromium")
+
+    def dump(target: str) -> str:
+        command = [chromium, *OPTIONS, f"--user-data-dir={tmp_path}/profile"]
+        url = f"{proxy.served.url}/iiif{target}"
+        done = subprocess.run([*command, url], capture_output=True, text=True, timeout=60)
+        return done.stdout
+
+    return dump
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/-/",
+        "/-/view/a.png",
+        "/-/compare/a.png/b%2Fc.png",
+        "/-/explain/3/300x200.png/full/max/0/default.jpg",
+        "/3/300x200.png/full/full/0/default.jpg",
+        "/3/nothing/info.json",
+    ],
+)
+def test_pages_have_nothing_inline_and_a_strict_policy(proxy: Proxy, target: str) -> None:
+    answer = proxy.ask(target, BROWSER)
+    page = answer.body.decode()
+    assert answer.get("Content-Type") == "text/html; charset=utf-8"
+    policy = answer.get("Content-Security-Policy") or ""
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=", page)
+    assert '<html lang="en">' in page
+    assert 'name="viewport"' in page
+    for address in re.findall(r'(?:src|href)="([^"]*static[^"]*)"', page):
+        if OPENSEADRAGON not in address:
+            path = address.removeprefix("http://visited.example/iiif")
+            assert proxy.ask(path).status == 200
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/-/view/{}",
+        "/-/compare/{}/{}",
+        "/-/explain/3/{}/full/{}/0/default.jpg",
+        "/3/{}/full/{}/0/{}.jpg",
+        "/3/{}/info.json",
+    ],
+)
+def test_identifiers_and_parameters_are_data(proxy: Proxy, target: str, name: str) -> None:
+    for written in (quoted(name), name.replace(" ", "%20").replace("/", "%2F")):
+        page = proxy.ask(target.replace("{}", written), BROWSER).body.decode()
+        assert "<script>" not in page
+        assert "<img src=x" not in page
+        assert "<svg onload" not in page
+        assert not re.search(r'href="\s*javascript:', page)
+
+
+def test_hostile_identifiers_in_a_browser(browse: Callable[[str], str]) -> None:
+    name = quoted(HOSTILE[1])
+    for target in (f"/-/view/{name}", f"/-/explain/3/{name}/full/max/x/default.jpg"):
+        dom = browse(target)
+        assert "owned" in dom  # as text
+        assert "<title>owned" not in dom
+
+
+def test_index_leads_to_the_pages(proxy: Proxy) -> None:
+    page = proxy.ask("/-/").body.decode()
+    assert page.count("<form") == 3
+    base = "http://visited.example/iiif/-"
+    for query, there in (
+        ("view?id=a%2Fb+c.png", "view/a%2Fb%20c.png"),
+        ("compare?one=a&two=b%2Fc", "compare/a/b%2Fc"),
+        ("explain?url=https%3A%2F%2Fx.example%2Fiiif%2F3%2Fa%252Fb%2Finfo.json",
+         "explain/3/a%2Fb/info.json"),
+    ):  # fmt: skip
+        answer = proxy.ask(f"/-/{query}")
+        assert (answer.status, answer.get("Location")) == (303, f"{base}/{there}")
+    assert proxy.ask("/-/view?id=").status == 404
+
+
+def test_error_pages_say_what_to_write_instead(proxy: Proxy) -> None:
+    answer = proxy.ask("/3/300x200.png/full/full/0/native.jpg", BROWSER)
+    page = answer.body.decode()
+    better = "http://visited.example/iiif/3/300x200.png/full/max/0/default.jpg"
+    assert answer.status == 400
+    assert f'href="{better}"' in page
+    assert 'href="http://visited.example/iiif/-/explain/3/300x200.png/full/full/0/' in page
+    assert proxy.ask(better.removeprefix("http://visited.example/iiif")).status == 200
+    assert proxy.ask("/3/nothing/info.json", BROWSER).status == 404
+
+
+def test_explanations_for_machines(proxy: Proxy) -> None:
+    target = "/-/explain/3/300x200.png/square/100,/0/color.png"
+    found = json.loads(proxy.ask(target, "Accept: application/json").body)
+    assert found["status"] == 200
+    assert found["facts"]["Canonical"] == "50,0,200,200/100,100/0/default.png"
+    assert found["facts"]["Stored"].startswith("no")
+    proxy.ask("/3/300x200.png/square/100,/0/color.png")
+    found = json.loads(proxy.ask(target, "Accept: application/json").body)
+    assert found["facts"]["Stored"].startswith("yes")
+    assert "127.0.0.1" not in json.dumps(found)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_manifest(serving: Serving, version: int) -> None:
+    proxy = serving(rights="http://rightsstatements.org/vocab/NKC/1.0/", attribution="The <b>A</b>")
+    answer = proxy.ask(f"/{version}/a%2Fb.png/manifest.json")
+    found = json.loads(answer.body)
+    uri = f"http://visited.example/iiif/{version}/a%2Fb.png"
+    assert (answer.status, answer.get("Access-Control-Allow-Origin")) == (200, "*")
+    assert "presentation/3/context.json" in (answer.get("Content-Type") or "")
+    assert (found["id"], found["type"]) == (f"{uri}/manifest.json", "Manifest")
+    assert found["label"] == {"none": ["b.png"]}
+    assert found["rights"] == "http://rightsstatements.org/vocab/NKC/1.0/"
+    canvas = found["items"][0]
+    body = canvas["items"][0]["items"][0]["body"]
+    service = body["service"][0]
+    assert (canvas["width"], canvas["height"]) == (11, 10)
+    assert service.get("id", service.get("@id")) == uri
+    for image in (body, canvas["thumbnail"][0]):
+        path = image["id"].removeprefix("http://visited.example/iiif")
+        assert proxy.image(path).size == (image["width"], image["height"])
+    etag = answer.get("ETag")
+    again = proxy.ask(f"/{version}/a%2Fb.png/manifest.json", f"If-None-Match: {etag}")
+    assert again.status == 304
+    assert proxy.ask("/3/nothing/manifest.json").status == 404
+
+
+def test_manifests_of_the_origin_pass_through(proxy: Proxy) -> None:
+    asked = len(proxy.origin.requests)
+    proxy.ask("/works/7/manifest.json")
+    assert [r.target for r in proxy.origin.requests[asked:]] == ["/iiif/works/7/manifest.json"]
+
+
+def installed() -> None:
+    if not (STATIC / OPENSEADRAGON).is_file():
+        pytest.skip("OpenSeadragon is not here (make openseadragon)")
+
+
+def test_the_builder_in_a_browser(browse: Callable[[str], str]) -> None:
+    installed()
+    dom = html.unescape(browse("/-/view/large.png"))
+    assert 'id="build" aria-expanded="false" aria-controls="builder">Make an image' in dom
+    assert "<dt>Dimensions</dt><dd>1301 × 1102 (1.4 megapixels)</dd>" in dom
+    assert '<option value="webp">webp</option>' in dom
+    assert re.search(r'id="why" href="[^"]*/-/explain/3/large\.png/full/!800,800/0/default', dom)
+
+
+def test_comparing_in_a_browser(browse: Callable[[str], str]) -> None:
+    installed()
+    dom = browse("/-/compare/large.png/gradient.jpg")
+    assert 'data-state="open"' in dom
+    assert "No source has an image" in browse("/-/compare/large.png/nothing")
