@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from PIL import Image, ImageChops, ImageCms
 
 from iiif_proxy.imaging.declared import profile_of
-from iiif_proxy.imaging.look import DEFAULT, KEEP, Look
+from iiif_proxy.imaging.look import DEFAULT, EMBED, KEEP, Look
 from iiif_proxy.imaging.modes import is_gray, working
 from iiif_proxy.imaging.pixels import Convert, bare
 from iiif_proxy.metrics import PROFILES
@@ -217,3 +217,14 @@ def _is_srgb(source: ImageCms.ImageCmsProfile) -> bool:
     change = _transform(source, "RGB", "RGB")(image)
     spans = ImageChops.difference(image, change).getextrema()
     return all(isinstance(span, tuple) and span[1] <= SAME for span in spans)
+
+
+def unchanged(image: Image.Image, look: Look = DEFAULT) -> bool:
+    """Whether an image whose header is read may be shown as it is stored, without a profile."""
+    if image.mode not in _SHOWN or look.profile == EMBED:
+        return False
+    profile = profile_of(image)
+    if profile is None:
+        return True
+    change = _change(profile, image.mode)
+    return change.faulty or (change.convert is None and look.profile != KEEP)
