@@ -1,0 +1,38 @@
+"""Formats that an extra adds: which, and whether it is installed."""
+
+import functools
+import importlib.util
+
+from iiif_proxy.errors import OriginFailed
+
+# format -> its name, the extra, what that must have brought (any one of the modules)
+_EXTRAS = {
+    "heif": ("HEIF", "heif", ("pi_heif", "pillow_heif")),
+    "pdf": ("PDF", "pdf", ("pypdfium2",)),
+    "raw": ("camera RAW", "raw", ("rawpy",)),
+    "tiff": ("TIFF of an uncommon kind", "tiff", ("tifffile",)),
+}
+
+
+@functools.cache
+def module(format: str) -> str | None:
+    """The name of the module that opens a format; None if it is not installed."""
+    names = _EXTRAS[format][2]
+    return next((name for name in names if importlib.util.find_spec(name)), None)
+
+
+def needed(format: str) -> str:
+    """As `module`. Raises OriginFailed with the name of the extra."""
+    found = module(format)
+    if found is None:
+        name, extra, _ = _EXTRAS[format]
+        raise OriginFailed(
+            f"The origin sent a {name} file; this server can read that"
+            f" only with the extra iiif-proxy[{extra}]."
+        )
+    return found
+
+
+def installed() -> dict[str, bool]:
+    """Which extras are here, by their names."""
+    return {extra: module(format) is not None for format, (_, extra, _) in _EXTRAS.items()}
