@@ -112,7 +112,7 @@ class ImageService:
         """What the source's header says; raises what the sources raise."""
         name, page = self._paging.split(identifier)
 
-        def look() -> tuple[SourceImage, ImageInfo]:
+        def look() -> "tuple[SourceImage, ImageInfo]":
             source = self._opened(name, page, environ)
             self._show(source, environ)
             return source, self._info(source, page, environ)

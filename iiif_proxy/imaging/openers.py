@@ -27,13 +27,14 @@ from PIL.WebPImagePlugin import WebPImageFile
 from PIL.XbmImagePlugin import XbmImageFile
 from PIL.XpmImagePlugin import XpmImageFile
 
-from iiif_proxy.imaging import heif, jpeg2000, pages, pdf, webp
+from iiif_proxy.errors import NotFound
+from iiif_proxy.imaging import heif, jpeg2000, pages, pdf, tiffdeep, webp
 from iiif_proxy.imaging.heif import Heif
 from iiif_proxy.imaging.pdf import Pdf
 from iiif_proxy.imaging.raw import Raw, is_raw
-from iiif_proxy.imaging.reading import FAULTS, Reading, limit
+from iiif_proxy.imaging.reading import FAULTS, NO_PAGE, Reading, limit
 from iiif_proxy.imaging.tiff import Tiff
-from iiif_proxy.imaging.tiffwhole import WholeTiff
+from iiif_proxy.imaging.tiffdeep import DeepTiff
 from iiif_proxy.ranges import OfFile
 
 MOST_OF_AN_ICON = 1024
@@ -98,14 +99,14 @@ def _tiff(file: IO[bytes], reading: Reading) -> ImageFile.ImageFile:
         return Raw(file, "")
     index = Tiff.open(parts).at(reading.page).index
     file.seek(0)
+    image: _Tiff | None = None
     try:
         image = _Tiff(file, "")
         if index:
             image.seek(index)
-        return image
     except FAULTS:
-        # The directories are sound, so it is no damage that Pillow stumbles over.
-        return WholeTiff(file, "", index)
+        image = None  # The directories are sound: it is no damage that Pillow stumbles over.
+    return DeepTiff(file, "", index) if tiffdeep.wanted(image) or image is None else image
 
 
 def _pillow(kind: Callable[[IO[bytes], str], ImageFile.ImageFile]) -> Opener:
@@ -121,6 +122,8 @@ def _pillow(kind: Callable[[IO[bytes], str], ImageFile.ImageFile]) -> Opener:
 def _jpeg(file: IO[bytes], reading: Reading) -> ImageFile.ImageFile:
     image: ImageFile.ImageFile = _Jpeg(file, "")
     if reading.page > 1:
+        if "mp" not in image.info or _is_gain_map(image):
+            raise NotFound(NO_PAGE)
         file.seek(0)
         image = _Mpo(file, "")
         pages.turn_to(image, reading.page, reading.max_pixels)

@@ -7,10 +7,10 @@ from iiif_proxy.errors import OriginFailed
 
 # format -> its name, the extra, what that must have brought (any one of the modules)
 _EXTRAS = {
-    "heif": ("HEIF", "heif", ("pi_heif", "pillow_heif")),
-    "pdf": ("PDF", "pdf", ("pypdfium2",)),
-    "raw": ("camera RAW", "raw", ("rawpy",)),
-    "tiff": ("TIFF of an uncommon kind", "tiff", ("tifffile",)),
+    "heif": ("HEIF file", "heif", ("pi_heif", "pillow_heif")),
+    "pdf": ("PDF file", "pdf", ("pypdfium2",)),
+    "raw": ("camera's RAW file", "raw", ("rawpy",)),
+    "tiff": ("TIFF of an uncommon kind", "tiff", ("imagecodecs",)),
 }
 
 
@@ -25,12 +25,16 @@ def needed(format: str) -> str:
     """As `module`. Raises OriginFailed with the name of the extra."""
     found = module(format)
     if found is None:
-        name, extra, _ = _EXTRAS[format]
-        raise OriginFailed(
-            f"The origin sent a {name} file; this server can read that"
-            f" only with the extra iiif-proxy[{extra}]."
-        )
+        raise missing(format)
     return found
+
+
+def missing(format: str) -> OriginFailed:
+    name, extra, _ = _EXTRAS[format]
+    return OriginFailed(
+        f"The origin sent a {name}, which this server cannot read"
+        f" without the extra iiif-proxy[{extra}]."
+    )
 
 
 def installed() -> dict[str, bool]:

@@ -281,4 +281,6 @@ class Routes:
             pixels = convert(opened)
             return pixels if pixels.mode == mode else pixels.convert(mode)
 
-        return Start(image, file, held.read, mode, Facts(orientation, profile), decode)
+        return Start(
+            image, file, held.read, mode, Facts(orientation, profile), decode, self._reading.partial
+        )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from iiif_proxy.errors import NotFound, OriginFailed
 from iiif_proxy.iiif.model import Box, ImageInfo
-from iiif_proxy.imaging import optional, pages
+from iiif_proxy.imaging import optional, pages, tiffextra
 from iiif_proxy.imaging.formats import count_pages, opened
 from iiif_proxy.imaging.reader import Reader, probe
 from iiif_proxy.imaging.reading import Reading
@@ -166,6 +166,7 @@ def test_without_the_extra(
     extra: str,
 ) -> None:
     monkeypatch.setattr(optional, "module", lambda format: None)
+    monkeypatch.setattr(tiffextra, "installed", lambda: False)
     with pytest.raises(OriginFailed) as refused:
         probe(stored(tmp_path, make()))
     assert name in refused.value.public
