@@ -1,0 +1,5 @@
+"""A browser and a sidecar."""
+
+from tests.browser import browser, sidecar
+
+__all__ = ["browser", "sidecar"]
