@@ -14,9 +14,12 @@ from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import tile_factor, tiling
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
+from iiif_proxy.imaging.look import Look
+from iiif_proxy.imaging.pixels import profile_in
 from iiif_proxy.imaging.render import render
 from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.sessions import Sessions
+from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.located import Located
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
@@ -58,7 +61,7 @@ class ImageService:
         features: Features,
         limits: Limits,
         options: EncodeOptions,
-        background: tuple[int, int, int],
+        look: Look,
         recipe: str,
         publisher: Publisher,
         sessions: Sessions,
@@ -77,7 +80,7 @@ class ImageService:
         self._flights = flights
         self._gate = ToldGate(gate)
         self._options = options
-        self._background = background
+        self._look = look
         self._recipe = recipe
         self._publisher = publisher
         self._sessions = sessions
@@ -89,7 +92,7 @@ class ImageService:
             features=features,
             limits=limits,
             options=options,
-            background=background,
+            look=look,
             write_ahead=write_ahead and folder is not None,
             predict=predict and folder is not None,
             room=room,
@@ -167,27 +170,60 @@ class ImageService:
         return Derivative(entry, not made)
 
     def _writer(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
-        """Make the pixels now; what is returned encodes them into a file."""
-        plan = located.plan
-        with self._working:
-            with stage("decode"):
-                read = self._read(located, environ)
-            with stage("transform"):
-                pixels = render(read, plan, self._background)
+        """Make the pixels now; what is returned encodes them into a file.
+
+        Of a JPEG that need not be decoded, it is all done in writing.
+        """
+        straight = self._straight(located, environ)
+        if straight is None:
+            return self._by_pixels(located, environ)
 
         def write(file: BinaryIO) -> None:
             with self._working, stage("encode"):
-                encode(pixels, plan.format, file, self._options)
+                done = straight(file)
+            if not done:
+                self._by_pixels(located, environ)(file)
 
         return write
 
-    def _read(self, located: Located, environ: Environ) -> "Image":
+    def _straight(self, located: Located, environ: Environ) -> Callable[[BinaryIO], bool] | None:
+        if not self._options.jpeg_lossless:
+            return None
+        routes, plan = self._routes(located, environ), located.plan
+        tile = self._is_tile(located)
+        return routes.straight(
+            plan, tile, self._options.jpeg_progressive, self._gate, self._patience
+        )
+
+    def _by_pixels(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
+        plan = located.plan
+        with self._working:
+            with stage("decode"):
+                read = self._pixels(located, environ)
+            with stage("transform"):
+                pixels = render(read, plan, self._look)
+
+        def write(file: BinaryIO) -> None:
+            with self._working, stage("encode"):
+                encode(pixels, plan.format, file, self._options, profile_in(pixels))
+
+        return write
+
+    def _pixels(self, located: Located, environ: Environ) -> "Image":
+        plan = located.plan
+
+        def read(box: Box, width: int, height: int) -> "Image":
+            return self._read(located, environ, box, width, height)
+
+        percent = self._look.sharpen
+        return sharpened(read, located.info, plan.box, plan.width, plan.height, percent)
+
+    def _read(
+        self, located: Located, environ: Environ, box: Box, width: int, height: int
+    ) -> "Image":
         """By the cheapest way: an open session, a kept level, a light decode, a new session."""
-        plan, box = located.plan, located.plan.box
-        width, height = plan.width, plan.height
         routes = self._routes(located, environ)
-        tiles = tiling(located.info, self.limits, self.features)
-        tile = tile_factor(box, width, height, located.info, tiles) is not None
+        tile = self._is_tile(located)
         if routes.wants_session(box, width, height, tile):
             with self._gate.enter(width * height, self._patience):
                 image, begun = routes.tile(box, width, height, self._patience)
@@ -206,14 +242,21 @@ class ImageService:
         self._preparing.answered(located, light)
         return image
 
+    def _is_tile(self, located: Located) -> bool:
+        plan, info = located.plan, located.info
+        tiles = tiling(info, self.limits, self.features)
+        return tile_factor(plan.box, plan.width, plan.height, info, tiles) is not None
+
     def _routes(self, located: Located, environ: Environ) -> Routes:
         return Routes(
-            located.source.record.fingerprint,
+            # With the settings: other processes here may have others.
+            located.key.version,
             located.info,
             lambda whole: self._sources.content(located.source, environ, whole),
             lambda: self._sources.ranges(located.source.record, environ),
             self._sessions,
             self._max_pixels,
+            self._look,
         )
 
     def busy(self) -> bool:
@@ -250,15 +293,13 @@ def group_of(identifier: str) -> str:
     return hashed(identifier)
 
 
-def recipe_of(
-    options: EncodeOptions, background: tuple[int, int, int], limits: Limits, features: Features
-) -> str:
+def recipe_of(options: EncodeOptions, look: Look, limits: Limits, features: Features) -> str:
     """The settings that shape derivatives or forbid them.
 
     The latter too, because a static server finds what was made before they forbade it.
     """
     allowed = replace(features, formats=tuple(sorted(features.formats)), preferred_formats=())
-    return hashed(repr(options), repr(background), repr(limits), repr(allowed))[:12]
+    return hashed(repr(options), look.digest, repr(limits), repr(allowed))[:12]
 
 
 def etag_of(key: Key) -> str:

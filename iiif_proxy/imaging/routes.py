@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from PIL import Image
 
-from iiif_proxy.iiif.model import Box, ImageInfo
-from iiif_proxy.imaging.color import to_srgb
+from iiif_proxy.iiif.model import Box, ImageInfo, Plan
+from iiif_proxy.imaging import lossless
+from iiif_proxy.imaging.color import prepared, unchanged
 from iiif_proxy.imaging.formats import HEAD, decoding, opened, sniff
 from iiif_proxy.imaging.levels import WHOLE, LevelsLost
-from iiif_proxy.imaging.modes import working
+from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.orientation import orientation_of
 from iiif_proxy.imaging.reader import Reader, probe
 from iiif_proxy.imaging.session import Facts, Overview, Session
@@ -29,8 +30,10 @@ TRIES = 3
 # Small parts of one image that are decoded by themselves.
 PARTS = 2
 BLOCK = 64 * 1024
-# What can be kept as it is stored; everything else is brought to sRGB first.
-AS_STORED = {"L": "L", "RGB": "RGBX", "RGBA": "RGBA"}
+# By which the gate counts.
+BYTES_A_PIXEL = 4
+# What can be kept as it is stored (`color.LAST`); everything else is brought to sRGB first.
+AS_STORED = {"L": "L", "RGB": "RGBX", "RGBX": "RGBX", "RGBA": "RGBA", "CMYK": "CMYK"}
 
 
 class Gate(Protocol):
@@ -113,6 +116,7 @@ class Routes:
         parts: Callable[[], ByteSource | None],
         sessions: Sessions,
         max_pixels: int,
+        look: Look = DEFAULT,
     ) -> None:
         self._key = key
         self._info = info
@@ -120,6 +124,7 @@ class Routes:
         self._parts = parts
         self._sessions = sessions
         self._max_pixels = max_pixels
+        self._look = look
 
     def session(self, box: Box, width: int, height: int) -> Session | None:
         """The open session that this would be read from."""
@@ -145,12 +150,39 @@ class Routes:
         fine = box.width < 2 * width or box.height < 2 * height
         return tile or fine or self._sessions.asked(self._key) > PARTS
 
+    def straight(
+        self, plan: Plan, tile: bool, progressive: bool, gate: Gate, timeout: float
+    ) -> Callable[[BinaryIO], bool] | None:
+        """What writes the answer without decoding anything, if it comes to that (True).
+
+        None if the source is no JPEG, or must be decoded for what is asked. `tile`: it is one of
+        those that info.json offers.
+        """
+        info = self._info
+        if not lossless.may_be(plan, info.format, tile, info.width * info.height):
+            return None
+        held = self._content(True)
+        with opened(held.path, self._max_pixels) as image:
+            if not unchanged(image, self._look):
+                return None
+            todo = lossless.work(image, orientation_of(image), plan, progressive)
+        if todo is None:
+            return None
+
+        def write(file: BinaryIO) -> bool:
+            with gate.enter(todo.memory // BYTES_A_PIXEL, timeout):
+                return lossless.run(todo, held.path, file)
+
+        return write
+
     def light(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
         """Straight from the file, decoded no finer than needed, when the gate lets it in."""
         if self._info.tile_width:
             return self._tiles(box, width, height, gate, timeout)
         held = self._bytes()
-        reader = Reader(lambda: self._file(held), self._info, max_pixels=self._max_pixels)
+        reader = Reader(
+            lambda: self._file(held), self._info, max_pixels=self._max_pixels, look=self._look
+        )
         with gate.enter(reader.cost(box, width, height), timeout):
             return reader.read(box, width, height)
 
@@ -158,11 +190,15 @@ class Routes:
         """From a TIFF's own tiles, fetched and decoded no more than needed."""
 
         def start() -> Tiff:
-            return Tiff.open(self._parts() or FileSource(self._content(True).path))
+            parts = self._parts()
+            if parts is None:
+                held = self._content(True)  # may be all that keeps the path alive
+                parts = FileSource(held.path)
+            return Tiff.open(parts)
 
         page = self._sessions.tiff(self._key, start).page
         with gate.enter(page.price(box, width, height), timeout):
-            return page.read(box, width, height)
+            return page.read(box, width, height, self._look)
 
     def tile(
         self, box: Box, width: int, height: int, timeout: float
@@ -187,6 +223,8 @@ class Routes:
         """While all pixels are being decoded, the first who asks for little decodes little."""
         few = Overview.FACTOR * width <= box.width + Overview.FACTOR
         if session.levels.state >= WHOLE or not few or self._info.format != "jpeg":
+            return
+        if self._look.scaling.linear:
             return
         if session.mine and session.overview.begin():
             session.levels.held_back = True
@@ -222,20 +260,17 @@ class Routes:
         try:
             image = opened(file, self._max_pixels)
             orientation = orientation_of(image)
-            convert, profile = working(image), image.info.get("icc_profile")
+            convert, profile, stored = prepared(image, self._look)
         except BaseException:
             file.close()
             raise
-        mode = None if image.has_transparency_data else AS_STORED.get(image.mode)
-        facts = Facts(orientation, profile if mode else None)
-        if mode is None:
-            mode = "RGBA" if self._info.alpha else "L" if self._info.gray else "RGBX"
+        other = "RGBA" if self._info.alpha else "L" if self._info.gray else "RGBX"
+        mode = AS_STORED.get(stored, other)
 
         def load(opened: Image.Image) -> Image.Image:
             with decoding():
                 opened.load()
-            if facts.profile is None and opened.mode not in AS_STORED:
-                opened = to_srgb(convert(opened), profile)
-            return opened if opened.mode == mode else opened.convert(mode)
+            pixels = convert(opened)
+            return pixels if pixels.mode == mode else pixels.convert(mode)
 
-        return Start(image, file, held.read, mode, facts, load)
+        return Start(image, file, held.read, mode, Facts(orientation, profile), load)
