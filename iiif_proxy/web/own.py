@@ -201,7 +201,8 @@ class Own:
                 f"canvas{mark}": f"{image}/canvas/1",  # As iiif/manifest.py has it.
             }
         page = filled((STATIC / name).read_text("utf-8"), values)
-        extra = policy(links.base, links.openseadragon or "", remote if name == "annotate.html" else "")
+        fetched = remote if name == "annotate.html" else ""
+        extra = policy(links.base, links.openseadragon or "", fetched)
         return _send(
             page.encode("utf-8", "replace"), HTML, "no-cache", environ, start_response, extra
         )
