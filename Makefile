@@ -29,7 +29,7 @@ SYSTEM_PACKAGES := nginx-light libjpeg-turbo-progs libmagic1 chromium fonts-deja
 NEEDS_PYTHON := iiif-proxy needs Python 3.11 or newer; name one: make PYTHON=python3.12
 NEEDS_VENV := No virtual environment could be made: install uv, or on Debian and Ubuntu the package python3-venv.
 
-.PHONY: help run test lint format coverage bench build constraints openseadragon viewers system-packages clean
+.PHONY: help run test lint format coverage bench docs build constraints openseadragon viewers system-packages clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' Makefile | expand -t 18
@@ -58,6 +58,9 @@ coverage: $(VENV)/.dev openseadragon viewers  ## The tests, and what they do not
 
 bench: $(VENV)/.dev  ## Measurements side by side, printed as ratios
 	$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/.dev  ## The documents as a site, in build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 
 build: $(VENV)/.dev $(OPENSEADRAGON) $(ANNOTORIOUS)  ## The wheel, with OpenSeadragon inside, into dist/
 	rm -rf build
@@ -109,5 +112,5 @@ $(VENV)/.run: $(PACKAGING) | $(VENV)/.python
 
 $(VENV)/.dev: $(PACKAGING) | $(VENV)/.python
 	@echo "Installing into $(VENV), with all that the tests need …"
-	@$(INSTALL) -e '.[tiff,test,lint]'
+	@$(INSTALL) -e '.[tiff,test,lint,docs]'
 	@touch $@ $(VENV)/.run
