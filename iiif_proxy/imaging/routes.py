@@ -18,7 +18,7 @@ from iiif_proxy.imaging.reader import Reader, probe
 from iiif_proxy.imaging.session import Facts, Overview, Session
 from iiif_proxy.imaging.sessions import Sessions, Start
 from iiif_proxy.imaging.tiff import Tiff
-from iiif_proxy.ranges import ByteSource, FileSource
+from iiif_proxy.ranges import ByteSource, FileSource, Parts
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -110,7 +110,7 @@ class Routes:
         key: str,
         info: ImageInfo,
         content: Callable[[bool], Content],
-        parts: Callable[[], ByteSource | None],
+        parts: Callable[[], Parts | None],
         sessions: Sessions,
         max_pixels: int,
     ) -> None:
@@ -158,7 +158,10 @@ class Routes:
         """From a TIFF's own tiles, fetched and decoded no more than needed."""
 
         def start() -> Tiff:
-            return Tiff.open(self._parts() or FileSource(self._content(True).path))
+            parts = self._parts()
+            if parts is not None:
+                return Tiff.open(parts, parts.head)
+            return Tiff.open(FileSource(self._content(True).path))
 
         page = self._sessions.tiff(self._key, start).page
         with gate.enter(page.price(box, width, height), timeout):
