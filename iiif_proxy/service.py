@@ -167,7 +167,32 @@ class ImageService:
         return Derivative(entry, not made)
 
     def _writer(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
-        """Make the pixels now; what is returned encodes them into a file."""
+        """Make the pixels now; what is returned encodes them into a file.
+
+        Of a JPEG that need not be decoded, it is all done in writing.
+        """
+        straight = self._straight(located, environ)
+        if straight is None:
+            return self._by_pixels(located, environ)
+
+        def write(file: BinaryIO) -> None:
+            with self._working, stage("encode"):
+                done = straight(file)
+            if not done:
+                self._by_pixels(located, environ)(file)
+
+        return write
+
+    def _straight(self, located: Located, environ: Environ) -> Callable[[BinaryIO], bool] | None:
+        if not self._options.jpeg_lossless:
+            return None
+        routes, plan = self._routes(located, environ), located.plan
+        tile = self._is_tile(located)
+        return routes.straight(
+            plan, tile, self._options.jpeg_progressive, self._gate, self._patience
+        )
+
+    def _by_pixels(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
         plan = located.plan
         with self._working:
             with stage("decode"):
@@ -186,8 +211,7 @@ class ImageService:
         plan, box = located.plan, located.plan.box
         width, height = plan.width, plan.height
         routes = self._routes(located, environ)
-        tiles = tiling(located.info, self.limits, self.features)
-        tile = tile_factor(box, width, height, located.info, tiles) is not None
+        tile = self._is_tile(located)
         if routes.wants_session(box, width, height, tile):
             with self._gate.enter(width * height, self._patience):
                 image, begun = routes.tile(box, width, height, self._patience)
@@ -205,6 +229,11 @@ class ImageService:
         image = light(box, width, height)
         self._preparing.answered(located, light)
         return image
+
+    def _is_tile(self, located: Located) -> bool:
+        plan, info = located.plan, located.info
+        tiles = tiling(info, self.limits, self.features)
+        return tile_factor(plan.box, plan.width, plan.height, info, tiles) is not None
 
     def _routes(self, located: Located, environ: Environ) -> Routes:
         return Routes(

@@ -147,6 +147,11 @@ class Settings:
     jpeg_quality: int = setting(number(1, 100), "80", "JPEG quality")
     jpeg_subsampling: str = setting(one_of("4:2:0", "4:2:2", "4:4:4"), "4:2:0", "JPEG chroma")
     jpeg_progressive: bool = setting(boolean, "off", "progressive JPEG")
+    jpeg_lossless: bool = setting(
+        boolean,
+        "on",
+        "JPEG at full size from sRGB JPEG is not encoded anew: its own bytes, turned by `jpegtran`",
+    )
     webp_quality: int = setting(number(1, 100), "80", "WebP quality")
     webp_method: int = setting(number(0, 6), "1", "WebP effort")
     avif_quality: int = setting(number(1, 100), "65", "AVIF quality")

@@ -225,6 +225,7 @@ def options_of(settings: Settings) -> EncodeOptions:
         jpeg_quality=settings.jpeg_quality,
         jpeg_subsampling=settings.jpeg_subsampling,
         jpeg_progressive=settings.jpeg_progressive,
+        jpeg_lossless=settings.jpeg_lossless,
         webp_quality=settings.webp_quality,
         webp_method=settings.webp_method,
         avif_quality=settings.avif_quality,

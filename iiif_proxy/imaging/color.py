@@ -117,3 +117,10 @@ def _is_srgb(source: ImageCms.ImageCmsProfile) -> bool:
     change = _transform(source, "RGB", "RGB")(image)
     spans = ImageChops.difference(image, change).getextrema()
     return all(isinstance(span, tuple) and span[1] <= SAME for span in spans)
+
+
+def unchanged(icc_profile: bytes | None, mode: str) -> bool:
+    """Whether `to_srgb` would leave pixels of this mode as they are."""
+    if not icc_profile or len(icc_profile) > MAX_PROFILE:
+        return mode in _SHOWN
+    return mode in _SHOWN and _change(icc_profile, mode) is None

@@ -64,6 +64,7 @@ class EncodeOptions:
     jpeg_quality: int = 80
     jpeg_subsampling: str = "4:2:0"
     jpeg_progressive: bool = False
+    jpeg_lossless: bool = True
     webp_quality: int = 80
     webp_method: int = 1
     avif_quality: int = 65

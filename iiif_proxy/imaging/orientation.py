@@ -10,7 +10,7 @@ TAG = 0x0112
 UPRIGHT = 1
 _T = Image.Transpose
 # Orientation -> how the stored pixels are turned to be upright.
-_TURNS = {
+TURNS = {
     2: _T.FLIP_LEFT_RIGHT,
     3: _T.ROTATE_180,
     4: _T.FLIP_TOP_BOTTOM,
@@ -32,7 +32,7 @@ def orientation_of(image: Image.Image) -> int:
     tags: Any = getattr(image, "tag_v2", None)
     if tags is not None:
         said = tags.get(TAG, UPRIGHT)
-        return said if said in _TURNS else UPRIGHT
+        return said if said in TURNS else UPRIGHT
     exif = image.info.get("exif")
     return orientation_in(exif) if isinstance(exif, bytes) else UPRIGHT
 
@@ -58,7 +58,7 @@ def orientation_in(exif: bytes) -> int:
         if number(at, 2) == TAG:
             kind = number(at + 2, 2)
             said = number(at + 8, 4 if kind == _LONG else 2)
-            return said if kind in (_SHORT, _LONG) and said in _TURNS else UPRIGHT
+            return said if kind in (_SHORT, _LONG) and said in TURNS else UPRIGHT
     return UPRIGHT
 
 
@@ -92,5 +92,5 @@ class Stored:
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
     """Stored pixels, turned upright."""
-    turn = _TURNS.get(orientation)
+    turn = TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)

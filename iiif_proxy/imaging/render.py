@@ -13,7 +13,7 @@ from iiif_proxy.imaging.pixels import Colour, flatten, padded
 THRESHOLD = 128
 _T = Image.Transpose
 # (mirrored first, degrees clockwise) -> one move of pixels
-_MOVES = {
+MOVES = {
     (True, 0): _T.FLIP_LEFT_RIGHT,
     (False, 90): _T.ROTATE_270,
     (True, 90): _T.TRANSVERSE,
@@ -36,7 +36,7 @@ def render(pixels: Image.Image, plan: Plan, background: Colour) -> Image.Image:
             pixels = pixels.transpose(_T.FLIP_LEFT_RIGHT)
         pixels = rotate(pixels, plan.degrees)
     else:
-        move = _MOVES.get((plan.mirror, int(plan.degrees)))
+        move = MOVES.get((plan.mirror, int(plan.degrees)))
         pixels = pixels if move is None else pixels.transpose(move)
     if plan.quality == "bitonal" or not FORMATS[plan.format].alpha:
         pixels = flatten(pixels, background)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from PIL import Image
 
-from iiif_proxy.iiif.model import Box, ImageInfo
-from iiif_proxy.imaging.color import to_srgb
+from iiif_proxy.iiif.model import Box, ImageInfo, Plan
+from iiif_proxy.imaging import lossless
+from iiif_proxy.imaging.color import to_srgb, unchanged
 from iiif_proxy.imaging.formats import HEAD, decoding, opened, sniff
 from iiif_proxy.imaging.levels import WHOLE, LevelsLost
 from iiif_proxy.imaging.modes import working
@@ -29,6 +30,8 @@ TRIES = 3
 # Small parts of one image that are decoded by themselves.
 PARTS = 2
 BLOCK = 64 * 1024
+# By which the gate counts.
+BYTES_A_PIXEL = 4
 # What can be kept as it is stored; everything else is brought to sRGB first.
 AS_STORED = {"L": "L", "RGB": "RGBX", "RGBA": "RGBA"}
 
@@ -144,6 +147,31 @@ class Routes:
             return False
         fine = box.width < 2 * width or box.height < 2 * height
         return tile or fine or self._sessions.asked(self._key) > PARTS
+
+    def straight(
+        self, plan: Plan, tile: bool, progressive: bool, gate: Gate, timeout: float
+    ) -> Callable[[BinaryIO], bool] | None:
+        """What writes the answer without decoding anything, if it comes to that (True).
+
+        None if the source is no JPEG, or must be decoded for what is asked. `tile`: it is one of
+        those that info.json offers.
+        """
+        info = self._info
+        if not lossless.may_be(plan, info.format, tile, info.width * info.height):
+            return None
+        held = self._content(True)
+        with opened(held.path, self._max_pixels) as image:
+            if not unchanged(image.info.get("icc_profile"), image.mode):
+                return None
+            todo = lossless.work(image, orientation_of(image), plan, progressive)
+        if todo is None:
+            return None
+
+        def write(file: BinaryIO) -> bool:
+            with gate.enter(todo.memory // BYTES_A_PIXEL, timeout):
+                return lossless.run(todo, held.path, file)
+
+        return write
 
     def light(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
         """Straight from the file, decoded no finer than needed, when the gate lets it in."""
