@@ -15,6 +15,8 @@ NICE = 19
 PAUSE = 0.01
 # Of guesses only the newest count: a visitor has moved on from the others.
 GUESSES = 8
+# A viewer asks for what it shows in one burst: what it will want next can wait so long.
+QUIET = 0.05
 
 # Yields wherever it may be made to wait.
 Job = Callable[[], Iterator[None]]
@@ -58,14 +60,26 @@ class Ahead:
                 while not self._jobs and not self._guesses:
                     self._some.wait()
             with self._alone():
-                while (job := self._next()) is not None:
-                    self._work(job)
+                while self._jobs or self._guesses:
+                    self._next()
 
-    def _next(self) -> Job | None:
+    def _next(self) -> None:
+        if self._guesses:
+            self._guess()
+            return
         with self._some:
-            if self._guesses:
-                return self._guesses.pop()
-            return self._jobs.popleft() if self._jobs else None
+            job = self._jobs.popleft()
+        self._work(job)
+
+    def _guess(self) -> None:
+        """The newest, when the visitor has been given what was asked for."""
+        time.sleep(QUIET)
+        while self._busy():
+            time.sleep(PAUSE)
+        with self._some:
+            newest = self._guesses.pop() if self._guesses else None
+        if newest is not None:
+            self._work(newest, guess=True)
 
     def _work(self, job: Job, guess: bool = False) -> None:
         try:
@@ -73,10 +87,7 @@ class Ahead:
                 while self._busy():
                     time.sleep(PAUSE)
                 if not guess and self._guesses:
-                    with self._some:
-                        newest = self._guesses.pop() if self._guesses else None
-                    if newest is not None:
-                        self._work(newest, guess=True)
+                    self._guess()
         except Exception as cause:
             log.warning("work ahead ended: %r", cause)
 

@@ -36,6 +36,9 @@ FAULTS = (
     ArithmeticError, RuntimeError, MemoryError, Warning, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
+# Read at once. With Pillow's 64 KiB libjpeg falls out of its fast loop at the end of each block:
+# 24 MP at 1/8 took 78.6 ms, so 71.6, with 1 MiB 70.9 (where rows then show later).
+JPEG_BLOCK = 256 << 10
 # So many bytes tell every format here.
 HEAD = 64
 
@@ -66,6 +69,10 @@ _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 
 class _Jpeg(JpegImageFile):
     """Also for MPO: its first picture. Resolution in EXIF is not looked for: that may warn."""
+
+    def _open(self) -> None:
+        super()._open()
+        self.decodermaxblock = JPEG_BLOCK
 
     def _read_dpi_from_exif(self) -> None:
         pass
