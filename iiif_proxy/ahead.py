@@ -35,6 +35,7 @@ class Ahead:
         self._jobs: deque[Job] = deque()
         self._guesses: deque[Job] = deque(maxlen=GUESSES)
         self._thread: threading.Thread | None = None
+        self._working = False
 
     def submit(self, job: Job) -> None:
         """To be done after those before it."""
@@ -43,6 +44,11 @@ class Ahead:
     def guess(self, job: Job) -> None:
         """To be done next, or never, if newer guesses come."""
         self._add(self._guesses, job)
+
+    def idle(self) -> bool:
+        """Whether nothing is to be done, nor being done."""
+        with self._some:
+            return not (self._jobs or self._guesses or self._working)
 
     def _add(self, queue: deque[Job], job: Job) -> None:
         with self._some:
@@ -57,8 +63,10 @@ class Ahead:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while True:
             with self._some:
+                self._working = False
                 while not self._jobs and not self._guesses:
                     self._some.wait()
+                self._working = True
             with self._alone():
                 while self._jobs or self._guesses:
                     self._next()
