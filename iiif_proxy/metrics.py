@@ -22,6 +22,10 @@ MAKING = Histogram(
     "Time to make an image that was not stored",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+PROFILES = Counter(
+    "iiif_proxy_profiles_passed_over_total",
+    "Colour profiles that were broken or belonged to other pixels, each time they were met",
+)
 STAGES = Histogram(
     "iiif_proxy_stage_seconds",
     "Time in one stage of a request: fetch, wait (for a turn), decode, transform, encode",

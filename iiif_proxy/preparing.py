@@ -12,9 +12,12 @@ from iiif_proxy.iiif.plan import stored_name
 from iiif_proxy.iiif.tiles import Tiling, tile_boxes, tile_factor, tiling
 from iiif_proxy.imaging.encode import EncodeOptions, encode
 from iiif_proxy.imaging.levels import ARRIVING, WHOLE
+from iiif_proxy.imaging.look import Look
+from iiif_proxy.imaging.pixels import profile_in
 from iiif_proxy.imaging.reader import Reader
 from iiif_proxy.imaging.render import render
 from iiif_proxy.imaging.session import KEPT_SIDE, Session
+from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.located import Located
 from iiif_proxy.stores.base import Store
 
@@ -48,7 +51,7 @@ class Preparing:
         features: Features,
         limits: Limits,
         options: EncodeOptions,
-        background: tuple[int, int, int],
+        look: Look,
         write_ahead: bool,
         predict: bool,
         room: int,
@@ -59,7 +62,7 @@ class Preparing:
         self._features = features
         self._limits = limits
         self._options = options
-        self._background = background
+        self._look = look
         self._write_ahead = write_ahead
         self._predict = predict
         self._room = room
@@ -104,7 +107,8 @@ class Preparing:
         with entry:
             level = ImageInfo(width, height, "jpeg", gray=info.gray)
             path = f"/dev/fd/{entry.fileno()}"
-            return Reader(path, level).read(Box(0, 0, width, height), plan.width, plan.height)
+            reader = Reader(path, level, look=self._look)
+            return reader.read(Box(0, 0, width, height), plan.width, plan.height)
 
     def _all_tiles(self, located: Located, session: Session) -> Iterator[None]:
         """Every canonical tile, coarse to fine and from what was asked outwards."""
@@ -148,10 +152,12 @@ class Preparing:
         key = replace(located.key, name=stored_name(plan, located.info, self._limits))
         found = self._derivatives.get(key)
         if found is None:
-            pixels = render(read(box, width, height), plan, self._background)
+            percent = self._look.sharpen
+            pixels = sharpened(read, located.info, box, width, height, percent)
+            pixels = render(pixels, plan, self._look)
             found = self._derivatives.put(
                 key,
-                lambda file: encode(pixels, plan.format, file, self._options),
+                lambda file: encode(pixels, plan.format, file, self._options, profile_in(pixels)),
                 located.modified,
             )
         found.close()
@@ -165,7 +171,7 @@ class Preparing:
         pixels = read(whole, -(-info.width // factor), -(-info.height // factor))
         self._derivatives.put(
             replace(located.key, name=KEPT_LEVEL),
-            lambda file: encode(pixels, "jpg", file, KEPT_AS),
+            lambda file: encode(pixels, "jpg", file, KEPT_AS, profile_in(pixels)),
         ).close()
 
 

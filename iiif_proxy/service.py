@@ -14,9 +14,12 @@ from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import tile_factor, tiling
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
+from iiif_proxy.imaging.look import Look
+from iiif_proxy.imaging.pixels import profile_in
 from iiif_proxy.imaging.render import render
 from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.sessions import Sessions
+from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.located import Located
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
@@ -58,7 +61,7 @@ class ImageService:
         features: Features,
         limits: Limits,
         options: EncodeOptions,
-        background: tuple[int, int, int],
+        look: Look,
         recipe: str,
         publisher: Publisher,
         sessions: Sessions,
@@ -77,7 +80,7 @@ class ImageService:
         self._flights = flights
         self._gate = ToldGate(gate)
         self._options = options
-        self._background = background
+        self._look = look
         self._recipe = recipe
         self._publisher = publisher
         self._sessions = sessions
@@ -89,7 +92,7 @@ class ImageService:
             features=features,
             limits=limits,
             options=options,
-            background=background,
+            look=look,
             write_ahead=write_ahead and folder is not None,
             predict=predict and folder is not None,
             room=room,
@@ -196,20 +199,29 @@ class ImageService:
         plan = located.plan
         with self._working:
             with stage("decode"):
-                read = self._read(located, environ)
+                read = self._pixels(located, environ)
             with stage("transform"):
-                pixels = render(read, plan, self._background)
+                pixels = render(read, plan, self._look)
 
         def write(file: BinaryIO) -> None:
             with self._working, stage("encode"):
-                encode(pixels, plan.format, file, self._options)
+                encode(pixels, plan.format, file, self._options, profile_in(pixels))
 
         return write
 
-    def _read(self, located: Located, environ: Environ) -> "Image":
+    def _pixels(self, located: Located, environ: Environ) -> "Image":
+        plan = located.plan
+
+        def read(box: Box, width: int, height: int) -> "Image":
+            return self._read(located, environ, box, width, height)
+
+        percent = self._look.sharpen
+        return sharpened(read, located.info, plan.box, plan.width, plan.height, percent)
+
+    def _read(
+        self, located: Located, environ: Environ, box: Box, width: int, height: int
+    ) -> "Image":
         """By the cheapest way: an open session, a kept level, a light decode, a new session."""
-        plan, box = located.plan, located.plan.box
-        width, height = plan.width, plan.height
         routes = self._routes(located, environ)
         tile = self._is_tile(located)
         if routes.wants_session(box, width, height, tile):
@@ -237,12 +249,14 @@ class ImageService:
 
     def _routes(self, located: Located, environ: Environ) -> Routes:
         return Routes(
-            located.source.record.fingerprint,
+            # With the settings: other processes here may have others.
+            located.key.version,
             located.info,
             lambda whole: self._sources.content(located.source, environ, whole),
             lambda: self._sources.ranges(located.source.record, environ),
             self._sessions,
             self._max_pixels,
+            self._look,
         )
 
     def busy(self) -> bool:
@@ -279,15 +293,13 @@ def group_of(identifier: str) -> str:
     return hashed(identifier)
 
 
-def recipe_of(
-    options: EncodeOptions, background: tuple[int, int, int], limits: Limits, features: Features
-) -> str:
+def recipe_of(options: EncodeOptions, look: Look, limits: Limits, features: Features) -> str:
     """The settings that shape derivatives or forbid them.
 
     The latter too, because a static server finds what was made before they forbade it.
     """
     allowed = replace(features, formats=tuple(sorted(features.formats)), preferred_formats=())
-    return hashed(repr(options), repr(background), repr(limits), repr(allowed))[:12]
+    return hashed(repr(options), look.digest, repr(limits), repr(allowed))[:12]
 
 
 def etag_of(key: Key) -> str:

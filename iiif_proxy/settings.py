@@ -17,6 +17,7 @@ from iiif_proxy.values import (
     Network,
     boolean,
     colour,
+    corners,
     document,
     folder,
     formats,
@@ -143,6 +144,31 @@ class Settings:
     # Encoding
     background: tuple[int, int, int] = setting(
         colour, "white", "colour behind transparency and turned corners"
+    )
+    rotation_background: tuple[int, int, int] | None = setting(
+        corners,
+        "transparent",
+        "corners of what is turned by odd angles: a colour, or transparent where the format can",
+    )
+    color_profile: str = setting(
+        one_of("strip", "embed", "keep"),
+        "strip",
+        "strip: sRGB without a profile; embed: sRGB that says so;"
+        " keep: the source's own colours and profile, for RGB and gray",
+    )
+    cmyk_profile: Path | None = setting(
+        folder, "", "ICC profile (a file) of CMYK sources that have none; empty: subtraction"
+    )
+    filter: str = setting(
+        one_of("lanczos", "bicubic", "hamming", "bilinear", "box"),
+        "lanczos",
+        "how images are scaled; steps of 2 that the decoder or a tile can take are averages",
+    )
+    linear_light: bool = setting(
+        boolean, "off", "average light, not its code: right for fine lines, several times slower"
+    )
+    sharpen: int = setting(
+        number(0, 500), "0", "unsharp mask for what is scaled down, in percent (50 is much)"
     )
     jpeg_quality: int = setting(number(1, 100), "80", "JPEG quality")
     jpeg_subsampling: str = setting(one_of("4:2:0", "4:2:2", "4:4:4"), "4:2:0", "JPEG chroma")

@@ -121,6 +121,15 @@ def prefix(text: str) -> str:
     return "/" + clean if clean else ""
 
 
+def corners(text: str) -> tuple[int, int, int] | None:
+    if text.lower() == "transparent":
+        return None
+    try:
+        return colour(text)
+    except ValueError:
+        raise ValueError("transparent, white, black or a colour such as #ffffff") from None
+
+
 def folder(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
 

@@ -11,7 +11,10 @@ from typing import Any
 from iiif_proxy.concurrency import Gate, SingleFlight
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.urls import encode
+from iiif_proxy.imaging.color import converts
 from iiif_proxy.imaging.encode import EncodeOptions, available
+from iiif_proxy.imaging.look import Look
+from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import describe, describe_parts
 from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.publisher import Publisher
@@ -106,7 +109,8 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
     features = features_of(settings)
     limits = Limits(settings.max_width, settings.max_height, settings.max_area)
     options = options_of(settings)
-    recipe = recipe_of(options, settings.background, limits, features)
+    look = look_of(settings)
+    recipe = recipe_of(options, look, limits, features)
     found = sources_of(settings, app)
     published = None
     # A static server cannot tell the canonical spelling of a URL from the others it answers.
@@ -136,10 +140,10 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         features=features,
         limits=limits,
         options=options,
-        background=settings.background,
+        look=look,
         recipe=recipe,
         publisher=Publisher(published, sources, derivatives, settings.max_age),
-        sessions=Sessions(folder and folder / "sessions", memory // 2),
+        sessions=Sessions(folder and folder / "sessions", memory // 2, look),
         folder=folder,
         write_ahead=settings.write_ahead,
         predict=settings.predict,
@@ -218,6 +222,31 @@ def features_of(settings: Settings) -> Features:
         max_pixels=settings.max_pixels,
         preferred_formats=settings.preferred_formats,
     )
+
+
+def look_of(settings: Settings) -> Look:
+    return Look(
+        background=settings.background,
+        corners=settings.rotation_background,
+        profile=settings.color_profile,
+        cmyk=cmyk_of(settings.cmyk_profile),
+        scaling=Scaling(settings.filter, settings.linear_light),
+        sharpen=settings.sharpen,
+    )
+
+
+def cmyk_of(path: Path | None) -> bytes:
+    """The profile of CMYK that has none; b"" for plain subtraction."""
+    if path is None:
+        return b""
+    try:
+        profile = path.read_bytes()
+    except OSError as cause:
+        fault = f"IIIF_PROXY_CMYK_PROFILE: {str(path)!r} cannot be read: {cause.strerror}"
+        raise SettingsError([fault]) from cause
+    if not converts(profile, "CMYK"):
+        raise SettingsError([f"IIIF_PROXY_CMYK_PROFILE: {str(path)!r} is no profile of CMYK"])
+    return profile
 
 
 def options_of(settings: Settings) -> EncodeOptions:

@@ -67,9 +67,9 @@ class Features:
 class Plan:
     """One derivative, exactly: crop `box`, scale to `width` x `height`, mirror, turn, colour, save.
 
-    `degrees` is in [0, 360), clockwise, at most 6 decimals. `quality` is "default", "gray" or
-    "bitonal": what is the same image has the same Plan ("color" is "default"; "gray" of a gray
-    source is "default").
+    `degrees` is in [0, 360), clockwise, at most 6 decimals. `quality` is "default", "color",
+    "gray" or "bitonal": what is the same image has the same Plan ("color" is "default" unless the
+    source is gray; "gray" of a gray source is "default").
     """
 
     box: Box

@@ -128,10 +128,13 @@ def stored_name(plan: Plan, info: ImageInfo, limits: Limits) -> str:
 
 
 def _quality(asked: str, info: ImageInfo) -> str:
-    """What is the same image is `default`: color always, gray of gray.
+    """What is the same image is `default`: color of colour, gray of gray.
 
-    Not bitonal of bilevel: scaled down, black and white make gray, unless bitonal was asked for.
+    Gray is `color` only if that is asked for, and then comes in three channels. Not bitonal of
+    bilevel: scaled down, black and white make gray, unless bitonal was asked for.
     """
+    if asked == "color" and (info.gray or info.bilevel):
+        return "color"
     if asked == "gray" and not info.gray and not info.bilevel:
         return "gray"
     return "bitonal" if asked == "bitonal" else "default"

@@ -3,12 +3,18 @@
 import hashlib
 import io
 import logging
+import struct
 import threading
+from typing import NamedTuple
 
 from cachetools import LRUCache
 from PIL import Image, ImageChops, ImageCms
 
+from iiif_proxy.imaging.declared import profile_of
+from iiif_proxy.imaging.look import DEFAULT, EMBED, KEEP, Look
+from iiif_proxy.imaging.modes import is_gray, working
 from iiif_proxy.imaging.pixels import Convert, bare
+from iiif_proxy.metrics import PROFILES
 
 log = logging.getLogger(__name__)
 # Press profiles have 3 MB; what is larger than this is no profile.
@@ -28,47 +34,124 @@ _SPACES = {
 _PLAIN = {"1": "L", "La": "LA", "RGBa": "RGBA", "P": "RGB", "PA": "RGBA"}
 _SHOWN = frozenset({"L", "LA", "RGB", "RGBX", "RGBA"})
 
+_LITTLE = struct.Struct("<H").pack
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 
+# Modes whose colours are changed after scaling, on the fewest pixels. All others before: a
+# session of tiles keeps only these as they are stored, and every way to the pixels must agree.
+LAST = frozenset({"L", "RGB", "RGBX", "RGBA", "CMYK"})
+_UNKEPT = frozenset({"CMYK", "LAB"})
+
 _lock = threading.Lock()
-_changes: LRUCache[tuple[bytes, str], Convert | None] = LRUCache(64)
+_changes: LRUCache[tuple[bytes, str], "Change"] = LRUCache(64)
+_tables: LRUCache[bytes, list[int] | None] = LRUCache(8)
 
 
-def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
+class Change(NamedTuple):
+    """What turns pixels of a mode and profile into sRGB; `convert` None: they are, or `faulty`."""
+
+    convert: Convert | None
+    faulty: bool = False
+
+
+class Prepared(NamedTuple):
+    """How pieces of an image are converted before they are scaled, and its profile for after.
+
+    `mode`: what comes of `convert` where that is known, "" elsewhere.
+    """
+
+    convert: Convert
+    profile: bytes | None
+    mode: str
+
+
+def prepared(image: Image.Image, look: Look = DEFAULT) -> Prepared:
+    """Of an image whose header is read, and nothing decoded."""
+    profile = profile_of(image)
+    # Gray with alpha is kept as RGBA by a session: no gray profile fits it then.
+    alpha = is_gray(image) and image.has_transparency_data
+    keep = look.profile == KEEP and image.mode not in _UNKEPT and not alpha
+    if profile is not None and not keep and image.mode[:1] in ("I", "F"):
+        return Prepared(working(image, _table(profile)), None, "")
+    convert = working(image)
+    keyed = alpha or ("transparency" in image.info and image.mode != "RGBA")
+    stored = image.mode in LAST and not keyed
+    if stored and not (look.scaling.linear and image.mode == "CMYK"):
+        return Prepared(convert, profile, image.mode)
+    if keep:
+        return Prepared(convert, profile, "")
+    return Prepared(lambda piece: to_srgb(convert(piece), profile, look.cmyk), None, "")
+
+
+def finished(image: Image.Image, profile: bytes | None, look: Look = DEFAULT) -> Image.Image:
+    """Scaled pixels as they are shown: L, LA, RGB, RGBX or RGBA, without any info.
+
+    They are sRGB; unless `look` keeps the profile, which then is their `info["icc_profile"]`.
+    """
+    if look.profile == KEEP and profile and image.mode not in _UNKEPT:
+        image = image.convert("RGB") if image.mode == "RGBX" else image
+        shown = bare(image)
+        if not _change(profile, image.mode).faulty:
+            shown.info["icc_profile"] = profile
+        return shown
+    if profile is None and image.mode in _SHOWN:
+        return bare(image)
+    if image.mode == "RGBX" and profile is not None:
+        image = image.convert("RGB")
+    return bare(to_srgb(image, profile, look.cmyk))
+
+
+def to_srgb(image: Image.Image, icc_profile: bytes | None, cmyk: bytes = b"") -> Image.Image:
     """The image in sRGB: L, LA, RGB, RGBX or RGBA. Gray stays gray, alpha stays as it is.
 
     Relative colorimetric with black-point compensation. A profile that is broken or belongs to
-    other pixels is passed over. CMYK without a profile is plain subtraction.
+    other pixels is passed over, and counted. CMYK without a profile has the profile `cmyk`, or is
+    plain subtraction.
     """
     if image.mode not in _SPACES:
         image = image.convert(_PLAIN.get(image.mode, "RGB"))
-    if icc_profile and len(icc_profile) <= MAX_PROFILE:
-        change = _change(icc_profile, image.mode)
-        if change is not None:
-            return change(image)
+    candidates = [icc_profile, cmyk] if image.mode == "CMYK" else [icc_profile]
+    for profile in candidates:
+        change = _change(profile, image.mode) if profile else None
+        if change is not None and not change.faulty:
+            return change.convert(image) if change.convert else image
     return image if image.mode in _SHOWN else image.convert("RGB")
 
 
-def _change(profile: bytes, mode: str) -> Convert | None:
-    """What turns images of this mode and profile into sRGB; None: nothing need or can be done.
+def converts(profile: bytes, mode: str) -> bool:
+    """Whether it is a profile of pixels of this mode that is any good."""
+    return not _known(profile, mode).faulty
+
+
+def _change(profile: bytes, mode: str) -> Change:
+    """What turns images of this mode and profile into sRGB.
 
     Made once (2 ms, from large tables 20) and shared: lcms allows it, measured with 4 threads.
     """
+    made = _known(profile, mode)
+    if made.faulty:
+        PROFILES.inc()
+    return made
+
+
+def _known(profile: bytes, mode: str) -> Change:
     key = (hashlib.sha256(profile).digest(), mode)
     with _lock:
         if key in _changes:
             return _changes[key]
     try:
-        made = _build(profile, mode)
+        made = Change(_build(profile, mode))
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as fault:
         log.info("a colour profile is passed over: %s", fault)
-        made = None
+        made = Change(None, faulty=True)
     with _lock:
         _changes[key] = made
     return made
 
 
 def _build(profile: bytes, mode: str) -> Convert | None:
+    if len(profile) > MAX_PROFILE:
+        raise ValueError(f"{len(profile)} bytes")
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     space = source.profile.xcolor_space
     if space != _SPACES[mode]:
@@ -109,6 +192,23 @@ def _gray(source: ImageCms.ImageCmsProfile) -> Convert | None:
     return lambda image: image.point(table if image.mode == "L" else table + opaque)
 
 
+def _table(profile: bytes) -> list[int] | None:
+    """65536 grays through the profile, as 8 bits of sRGB; None: it is of no use."""
+    key = hashlib.sha256(profile).digest()
+    with _lock:
+        if key in _tables:
+            return _tables[key]
+    made = None
+    if not _change(profile, "L").faulty:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        ramp = Image.frombytes("I;16", (65536, 1), b"".join(_LITTLE(v) for v in range(65536)))
+        exact = _transform(source, "I;16", "RGB", _FLAGS | ImageCms.Flags.NOOPTIMIZE)
+        made = list(exact(ramp).getchannel("G").tobytes())
+    with _lock:
+        _tables[key] = made
+    return made
+
+
 def _is_srgb(source: ImageCms.ImageCmsProfile) -> bool:
     """Whether colours from all over the cube stay as they are, whatever its name."""
     steps = [*range(0, 256, 32), 255]
@@ -119,8 +219,12 @@ def _is_srgb(source: ImageCms.ImageCmsProfile) -> bool:
     return all(isinstance(span, tuple) and span[1] <= SAME for span in spans)
 
 
-def unchanged(icc_profile: bytes | None, mode: str) -> bool:
-    """Whether `to_srgb` would leave pixels of this mode as they are."""
-    if not icc_profile or len(icc_profile) > MAX_PROFILE:
-        return mode in _SHOWN
-    return mode in _SHOWN and _change(icc_profile, mode) is None
+def unchanged(image: Image.Image, look: Look = DEFAULT) -> bool:
+    """Whether an image whose header is read may be shown as it is stored, without a profile."""
+    if image.mode not in _SHOWN or look.profile == EMBED:
+        return False
+    profile = profile_of(image)
+    if profile is None:
+        return True
+    change = _change(profile, image.mode)
+    return change.faulty or (change.convert is None and look.profile != KEEP)

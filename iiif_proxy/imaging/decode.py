@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from iiif_proxy.errors import OriginFailed
+from iiif_proxy.imaging import light
 from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, WHOLE, Levels
 
 # Given an offset: the bytes that are there from it on, at most so many; b"" at the end.
@@ -19,15 +20,20 @@ ROWS_TOGETHER = 32
 
 
 def fill(
-    levels: Levels, opened: Image.Image, feed: Feed, convert: Callable[[Image.Image], Image.Image]
+    levels: Levels,
+    opened: Image.Image,
+    feed: Feed,
+    convert: Callable[[Image.Image], Image.Image],
+    linear: bool = False,
 ) -> None:
     """Decode an opened image (header read, pixels not) into `levels`, all factors.
 
     `convert` loads it and gives the mode of the levels, where rows cannot be shown as they come.
+    `linear`: coarser levels average light (`light.py`).
     Marks the levels WHOLE, or FAILED when the data do not hold what the header says; then raises
     OriginFailed.
     """
-    shrinker = threading.Thread(target=_shrink, args=(levels,), daemon=True)
+    shrinker = threading.Thread(target=_shrink, args=(levels, linear), daemon=True)
     shrinker.start()
     try:
         if progressive(opened, levels):
@@ -103,21 +109,21 @@ def _ready(levels: Levels, known: int) -> int:
     return low
 
 
-def _shrink(levels: Levels) -> None:
+def _shrink(levels: Levels, linear: bool) -> None:
     """Follow the decoder: every level from the one above it, a band of rows at a time."""
     factors = levels.shape.factors
     while any(levels.rows(factor) < levels.shape.size(factor)[1] for factor in factors[1:]):
         if levels.state in {FAILED, CLOSED}:
             return
         moved = [
-            not levels.held_back and _shrink_band(levels, *pair)
+            not levels.held_back and _shrink_band(levels, *pair, linear)
             for pair in itertools.pairwise(factors)
         ]
         if not any(moved):
             time.sleep(POLL)
 
 
-def _shrink_band(levels: Levels, above: int, factor: int) -> bool:
+def _shrink_band(levels: Levels, above: int, factor: int, linear: bool) -> bool:
     """Bring one level as far as the one above allows; False when there was nothing to do."""
     ratio = factor // above
     width, height = levels.shape.size(above)
@@ -129,7 +135,8 @@ def _shrink_band(levels: Levels, above: int, factor: int) -> bool:
     if target <= done:
         return False
     box = (0, done * ratio, width, min(target * ratio, height))
-    band = levels.image(above).reduce(ratio, box)
+    image = levels.image(above)
+    band = light.reduced(image, ratio, box) if linear else image.reduce(ratio, box)
     levels.image(factor).im.paste(band.im, (0, done, band.width, done + band.height))
     levels.advance(factor, target)
     return True

@@ -33,6 +33,16 @@ class Format:
         """Whether transparency survives."""
         return "RGBA" in self.modes
 
+    def fitted(self, mode: str) -> str:
+        """The mode in which pixels of a mode are written."""
+        targets = (mode, *_NEXT.get(mode, ()), "RGB")
+        return next(target for target in targets if target in self.modes)
+
+    @property
+    def profile(self) -> bool:
+        """Whether a colour profile can be written into it here."""
+        return self.extension in _WITH_PROFILE
+
 
 FORMATS = {
     "jpg": Format("image/jpeg", "jpg", "JPEG", "jpg", ("L", "RGB", "RGBX"), 65500),
@@ -44,6 +54,7 @@ FORMATS = {
     "jp2": Format("image/jp2", "jp2", "JPEG2000", "jpg_2000", ("L", "LA", "RGB", "RGBA")),
     "pdf": Format("application/pdf", "pdf", "PDF", "jpg", ("1", "L", "RGB"), 65500),
 }
+_WITH_PROFILE = frozenset({"jpg", "png", "tif", "webp", "avif"})
 # What a mode becomes where it cannot be written: the first that can.
 _NEXT = {
     "1": ("L", "RGB"),
@@ -85,13 +96,20 @@ def available() -> tuple[str, ...]:
     )
 
 
-def encode(pixels: Image.Image, format: str, file: BinaryIO, options: EncodeOptions) -> None:
+def encode(
+    pixels: Image.Image,
+    format: str,
+    file: BinaryIO,
+    options: EncodeOptions,
+    profile: bytes | None = None,
+) -> None:
     """Write an image (mode 1, L, LA, RGB, RGBX, RGBA) to an open binary file, at its position.
 
-    No profile, EXIF, comment or other word of the source is written. Best straight to a real
-    file, unbuffered: Pillow then encodes without holding the interpreter's lock. Alpha that the
-    format cannot hold lies on white. InvalidRequest for sides that the format has no room for,
-    NotSupported for a codec that is missing here.
+    No EXIF, comment or other word of the source is written; a colour `profile` (ICC) only where
+    it is given and the format has room. Best straight to a real file, unbuffered: Pillow then
+    encodes without holding the interpreter's lock. Alpha that the format cannot hold lies on
+    white. InvalidRequest for sides that the format has no room for, NotSupported for a codec
+    that is missing here.
     """
     kind = FORMATS[format]
     if kind.longest is not None and max(pixels.size) > kind.longest:
@@ -100,6 +118,8 @@ def encode(pixels: Image.Image, format: str, file: BinaryIO, options: EncodeOpti
         raise NotSupported(f"This server cannot write {format}.")
     fitted = bare(_fitted(pixels, kind))
     arguments = _arguments(format, pixels.mode == "1", options)
+    if profile and kind.profile:
+        arguments["icc_profile"] = profile
     if format == "gif":
         fitted = indexed(fitted)
     try:
@@ -122,8 +142,7 @@ def _fitted(pixels: Image.Image, kind: Format) -> Image.Image:
         return pixels
     if not kind.alpha and pixels.mode in ("LA", "RGBA"):
         return flatten(pixels, WHITE)
-    targets = _NEXT.get(pixels.mode, ("RGB",))
-    return pixels.convert(next(mode for mode in targets if mode in kind.modes))
+    return pixels.convert(kind.fitted(pixels.mode))
 
 
 def _arguments(format: str, two_colours: bool, options: EncodeOptions) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def read_facts(file: IO[bytes]) -> Facts:
     if file.read(4) == _CODESTREAM:
         return Facts(_halvings(file, 0))
     profile: bytes | None = None
-    for kind, start, size in _boxes(file, 0, None):
+    for kind, start, size in boxes(file, 0, None):
         if kind == b"jp2h":
             profile = _profile(file, start, size)
         elif kind == b"jp2c":
@@ -32,7 +32,7 @@ def read_facts(file: IO[bytes]) -> Facts:
     return Facts(0, profile)
 
 
-def _boxes(file: IO[bytes], at: int, end: int | None) -> Iterator[tuple[bytes, int, int]]:
+def boxes(file: IO[bytes], at: int, end: int | None) -> Iterator[tuple[bytes, int, int]]:
     """(kind, start of the content, its size) of the boxes from `at` on."""
     while end is None or at + 8 <= end:
         file.seek(at)
@@ -52,7 +52,7 @@ def _boxes(file: IO[bytes], at: int, end: int | None) -> Iterator[tuple[bytes, i
 
 
 def _profile(file: IO[bytes], at: int, size: int) -> bytes | None:
-    for kind, start, length in _boxes(file, at, at + size):
+    for kind, start, length in boxes(file, at, at + size):
         if kind == b"colr" and 3 < length < _MAX_PROFILE:
             file.seek(start)
             box = file.read(length)

@@ -15,23 +15,33 @@ _PLAIN = {"1": "L", "La": "LA", "RGBa": "RGBA", "YCbCr": "RGB", "HSV": "RGB"}
 # Samples below 8 bits are spread over the whole range, their transparent colour is not.
 _SPREAD = {"L;2": 85, "L;4": 17}
 
-_BITS, _PHOTOMETRIC, _SMALLEST, _LARGEST = 258, 262, 340, 341
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _SMALLEST, _LARGEST = 258, 262, 339, 340, 341
 _WHITE_IS_ZERO = 0
+_UNSIGNED = 1
 # black, white
 Range = tuple[float, float]
 
 
-def working(image: Image.Image) -> Convert:
+def is_gray(image: Image.Image) -> bool:
+    """Whether an image whose header is read holds grays, in whatever mode Pillow shows them."""
+    return image.mode in GRAY or (image.mode == "RGBA" and _raw_mode(image).startswith("LA"))
+
+
+def working(image: Image.Image, table: list[int] | None = None) -> Convert:
     """How pieces of this image are converted. Call it with the header read and nothing decoded.
 
     Sixteen bits are scaled to eight, not clipped. 32-bit integers and floats are scaled between
     the TIFF tags SMinSampleValue and SMaxSampleValue, or else between the smallest and the
     largest value of the whole image: the same for any region. Palettes and transparent colours
     become RGB(A) and LA. CMYK and LAB stay, for `color.to_srgb`.
+
+    `table`: the 8-bit grays of 65536 deep ones, where they are more than a matter of scale.
     """
     mode = image.mode
     if mode in ("I", "F") or mode.startswith("I;16"):
-        return _deep(image)
+        return _deep(image, table)
+    if mode == "RGBA" and is_gray(image):  # PNG, gray and alpha of 16 bits
+        return _to("LA")
     if mode in ("P", "PA"):
         return _to("RGBA" if image.has_transparency_data else "RGB")
     if mode in ("1", "L", "RGB") and "transparency" in image.info:
@@ -60,20 +70,25 @@ def _keyed(image: Image.Image) -> Convert:
     return convert
 
 
-def _deep(image: Image.Image) -> Convert:
+def _deep(image: Image.Image, table: list[int] | None) -> Convert:
     key = image.info.get("transparency")
-    span = _range_of(image)
+    most = len(table) - 1 if table else 255
+    unsigned = _is_unsigned(image)
+    span = _range_of(image, unsigned)
 
     def convert(piece: Image.Image) -> Image.Image:
         black, white = span()
-        scale = 255 / (white - black) if white != black else 0.0
+        scale = most / (white - black) if white != black else 0.0
         offset = 0.5 - black * scale
+        if unsigned:
+            piece = as_unsigned(piece)
         numbers = piece if piece.mode == "F" else piece.convert("I")
-        gray = _clipped(numbers.point(lambda value: value * scale + offset))
+        scaled = numbers.point(lambda value: value * scale + offset)
+        gray = _clipped(scaled.convert("I").point(table, "L") if table else scaled)
         if isinstance(key, int) and piece.mode.startswith("I;16"):
-            table = [255] * 65536
-            table[key & 65535] = 0
-            gray.putalpha(numbers.point(table, "L"))
+            shown = [255] * 65536
+            shown[key & 65535] = 0
+            gray.putalpha(numbers.point(shown, "L"))
         return gray
 
     return convert
@@ -85,7 +100,19 @@ def _clipped(image: Image.Image) -> Image.Image:
     return gray
 
 
-def _range_of(image: Image.Image) -> Callable[[], Range]:
+def _is_unsigned(image: Image.Image) -> bool:
+    """32 bits that Pillow shows as signed ones."""
+    tags: Any = getattr(image, "tag_v2", {})
+    whole = image.mode == "I" and tags.get(_BITS, (0,))[0] == 32
+    return whole and tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0] == _UNSIGNED
+
+
+def as_unsigned(image: Image.Image) -> Image.Image:
+    """Mode I, whose bits are unsigned, as F (24 bits of precision are enough for 8)."""
+    return Image.frombytes("F", image.size, image.tobytes(), "raw", "F;32N")
+
+
+def _range_of(image: Image.Image, unsigned: bool) -> Callable[[], Range]:
     """Black and white of an image deeper than 8 bits; asked only when it is decoded."""
     tags: Any = getattr(image, "tag_v2", {})
     inverted = bool(tags) and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
@@ -101,7 +128,7 @@ def _range_of(image: Image.Image) -> Callable[[], Range]:
 
     @functools.cache
     def measured() -> Range:
-        found: Any = image.getextrema()
+        found: Any = (as_unsigned(image) if unsigned else image).getextrema()
         if not all(math.isfinite(value) for value in found):
             found = (0, 1)
         return _ordered(found, inverted)

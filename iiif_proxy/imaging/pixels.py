@@ -16,6 +16,11 @@ def bare(image: Image.Image) -> Image.Image:
     return plain
 
 
+def profile_in(image: Image.Image) -> bytes | None:
+    """The ICC profile that belongs to the pixels, where they are not sRGB or are to say so."""
+    return image.info.get("icc_profile")
+
+
 def cut(image: Image.Image, left: int, top: int, right: int, bottom: int) -> Image.Image:
     """A rectangle within the image (palette and info kept); all of it is shared, not copied.
 

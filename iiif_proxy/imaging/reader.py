@@ -10,7 +10,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from iiif_proxy.errors import OriginFailed
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.imaging import webp
-from iiif_proxy.imaging.color import to_srgb
+from iiif_proxy.imaging.color import finished, prepared
 from iiif_proxy.imaging.formats import (
     FAULTS,
     HEAD,
@@ -25,9 +25,10 @@ from iiif_proxy.imaging.formats import (
     readable,
     sniff,
 )
-from iiif_proxy.imaging.modes import GRAY, working
+from iiif_proxy.imaging.look import DEFAULT, Look
+from iiif_proxy.imaging.modes import is_gray
 from iiif_proxy.imaging.orientation import Stored, orientation_in, orientation_of, upright
-from iiif_proxy.imaging.pixels import bare, padded
+from iiif_proxy.imaging.pixels import padded
 from iiif_proxy.imaging.resample import Edges, on_grid, resample
 
 # Reductions that libjpeg decodes at.
@@ -95,7 +96,7 @@ def _info(watched: "_Watched", name: str, max_pixels: int) -> ImageInfo:
     return ImageInfo(
         *stored.upright,
         format=name,
-        gray=image.mode in GRAY,
+        gray=is_gray(image),
         bilevel=image.mode == "1",
         alpha=image.has_transparency_data,
     )
@@ -110,6 +111,7 @@ class Reader:
         info: ImageInfo,
         *,
         max_pixels: int | None = None,
+        look: Look = DEFAULT,
     ) -> None:
         """`source`: a path, or what opens a file (that may still be arriving).
 
@@ -118,12 +120,14 @@ class Reader:
         self.info = info
         self._source = source
         self._max_pixels = max_pixels
+        self._look = look
 
     def read(self, box: Box, width: int, height: int) -> Image.Image:
-        """A region of the upright image at exactly `width` x `height`, in sRGB: L, LA, RGB or RGBA.
+        """A region of the upright image at exactly `width` x `height`: L, LA, RGB or RGBA.
 
-        JPEG and JPEG 2000 are decoded at the coarsest scale that still has the pixels asked for,
-        then Lanczos. Colours are converted last, on the fewest pixels; gray stays gray.
+        It is sRGB, unless the look keeps profiles (`color.finished`). JPEG and JPEG 2000 are
+        decoded at the coarsest scale that still has the pixels asked for, then scaled. Colours
+        are converted last, on the fewest pixels; gray stays gray.
         OriginFailed for what cannot be decoded, is too large or is not what `info` says.
         """
         limit(self.info.width, self.info.height, self._max_pixels)
@@ -133,13 +137,14 @@ class Reader:
             if stored.upright != (self.info.width, self.info.height):
                 raise OriginFailed("The source image changed while it was read.")
             region, (width, height) = stored.box(box), stored.size(width, height)
-            profile = image.info.get("icc_profile")
-            convert = working(image)
+            scaling = self._look.scaling
+            convert, profile, _ = prepared(image, self._look)
             if isinstance(image, Jpeg2000):
                 decoded, edges = self._decode_jpeg2000(image, region, width, height)
             else:
-                decoded, edges = _decode(image, region, width, height)
-            return finished(resample(decoded, edges, width, height, convert), profile, orientation)
+                decoded, edges = _decode(image, region, width, height, scaling.linear)
+            scaled = resample(decoded, edges, width, height, convert, scaling)
+            return finished(upright(scaled, orientation), profile, self._look)
 
     def _opened(self) -> ImageFile.ImageFile:
         return opened(
@@ -154,7 +159,9 @@ class Reader:
         Known without the file; a JPEG 2000 is taken to have the usual number of resolutions.
         """
         shrink = 1
-        if self.info.format == "jpeg":
+        if self._look.scaling.linear:
+            pass
+        elif self.info.format == "jpeg":
             shrink = _dct_scale(box, width, height)
         elif self.info.format == "jp2":
             shrink = 1 << _halvings(box, width, height, _USUAL_HALVINGS)
@@ -170,7 +177,7 @@ class Reader:
         down, and the last half pixel is not there at all: the rim is repeated.
         """
         halvings = _halvings(box, width, height, image.halvings)
-        if not halvings:
+        if not halvings or self._look.scaling.linear:
             with decoding():
                 image.load()
             return image, _edges(box, 1, image)
@@ -188,17 +195,12 @@ class Reader:
         return padded(image, 0, 0, 1, 1), (x0, y0, x1, y1)
 
 
-def finished(pixels: Image.Image, profile: bytes | None, orientation: int) -> Image.Image:
-    """Stored pixels as the outside sees them: in sRGB or gray, upright, without any info."""
-    return bare(upright(to_srgb(pixels, profile), orientation))
-
-
 def _decode(
-    image: ImageFile.ImageFile, box: Box, width: int, height: int
+    image: ImageFile.ImageFile, box: Box, width: int, height: int, linear: bool
 ) -> tuple[Image.Image, Edges]:
     """Decode, a JPEG by its DCT scales, and say where the box lies in what came out."""
     scale = 1
-    if isinstance(image, JpegImageFile):
+    if isinstance(image, JpegImageFile) and not linear:
         scale = _dct_scale(box, width, height)
         if scale > 1:
             # Of sizes between w/s and w/2s Pillow takes exactly s.

@@ -10,10 +10,10 @@ from PIL import Image
 
 from iiif_proxy.iiif.model import Box, ImageInfo, Plan
 from iiif_proxy.imaging import lossless
-from iiif_proxy.imaging.color import to_srgb, unchanged
+from iiif_proxy.imaging.color import prepared, unchanged
 from iiif_proxy.imaging.formats import HEAD, decoding, opened, sniff
 from iiif_proxy.imaging.levels import WHOLE, LevelsLost
-from iiif_proxy.imaging.modes import working
+from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.orientation import orientation_of
 from iiif_proxy.imaging.reader import Reader, probe
 from iiif_proxy.imaging.session import Facts, Overview, Session
@@ -32,8 +32,8 @@ PARTS = 2
 BLOCK = 64 * 1024
 # By which the gate counts.
 BYTES_A_PIXEL = 4
-# What can be kept as it is stored; everything else is brought to sRGB first.
-AS_STORED = {"L": "L", "RGB": "RGBX", "RGBA": "RGBA"}
+# What can be kept as it is stored (`color.LAST`); everything else is brought to sRGB first.
+AS_STORED = {"L": "L", "RGB": "RGBX", "RGBX": "RGBX", "RGBA": "RGBA", "CMYK": "CMYK"}
 
 
 class Gate(Protocol):
@@ -116,6 +116,7 @@ class Routes:
         parts: Callable[[], Parts | None],
         sessions: Sessions,
         max_pixels: int,
+        look: Look = DEFAULT,
     ) -> None:
         self._key = key
         self._info = info
@@ -123,6 +124,7 @@ class Routes:
         self._parts = parts
         self._sessions = sessions
         self._max_pixels = max_pixels
+        self._look = look
 
     def session(self, box: Box, width: int, height: int) -> Session | None:
         """The open session that this would be read from."""
@@ -161,7 +163,7 @@ class Routes:
             return None
         held = self._content(True)
         with opened(held.path, self._max_pixels) as image:
-            if not unchanged(image.info.get("icc_profile"), image.mode):
+            if not unchanged(image, self._look):
                 return None
             todo = lossless.work(image, orientation_of(image), plan, progressive)
         if todo is None:
@@ -178,7 +180,9 @@ class Routes:
         if self._info.tile_width:
             return self._tiles(box, width, height, gate, timeout)
         held = self._bytes()
-        reader = Reader(lambda: self._file(held), self._info, max_pixels=self._max_pixels)
+        reader = Reader(
+            lambda: self._file(held), self._info, max_pixels=self._max_pixels, look=self._look
+        )
         with gate.enter(reader.cost(box, width, height), timeout):
             return reader.read(box, width, height)
 
@@ -189,11 +193,12 @@ class Routes:
             parts = self._parts()
             if parts is not None:
                 return Tiff.open(parts, parts.head)
-            return Tiff.open(FileSource(self._content(True).path))
+            held = self._content(True)  # may be all that keeps the path alive
+            return Tiff.open(FileSource(held.path))
 
         page = self._sessions.tiff(self._key, start).page
         with gate.enter(page.price(box, width, height), timeout):
-            return page.read(box, width, height)
+            return page.read(box, width, height, self._look)
 
     def tile(
         self, box: Box, width: int, height: int, timeout: float
@@ -218,6 +223,8 @@ class Routes:
         """While all pixels are being decoded, the first who asks for little decodes little."""
         few = Overview.FACTOR * width <= box.width + Overview.FACTOR
         if session.levels.state >= WHOLE or not few or self._info.format != "jpeg":
+            return
+        if self._look.scaling.linear:
             return
         if session.mine and session.overview.begin():
             session.levels.held_back = True
@@ -253,20 +260,17 @@ class Routes:
         try:
             image = opened(file, self._max_pixels)
             orientation = orientation_of(image)
-            convert, profile = working(image), image.info.get("icc_profile")
+            convert, profile, stored = prepared(image, self._look)
         except BaseException:
             file.close()
             raise
-        mode = None if image.has_transparency_data else AS_STORED.get(image.mode)
-        facts = Facts(orientation, profile if mode else None)
-        if mode is None:
-            mode = "RGBA" if self._info.alpha else "L" if self._info.gray else "RGBX"
+        other = "RGBA" if self._info.alpha else "L" if self._info.gray else "RGBX"
+        mode = AS_STORED.get(stored, other)
 
         def load(opened: Image.Image) -> Image.Image:
             with decoding():
                 opened.load()
-            if facts.profile is None and opened.mode not in AS_STORED:
-                opened = to_srgb(convert(opened), profile)
-            return opened if opened.mode == mode else opened.convert(mode)
+            pixels = convert(opened)
+            return pixels if pixels.mode == mode else pixels.convert(mode)
 
-        return Start(image, file, held.read, mode, facts, load)
+        return Start(image, file, held.read, mode, Facts(orientation, profile), load)

@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from iiif_proxy.iiif.model import Box
-from iiif_proxy.imaging.color import to_srgb
+from iiif_proxy.imaging import light
+from iiif_proxy.imaging.color import finished
 from iiif_proxy.imaging.levels import (
     CLOSED,
     FAILED,
@@ -18,9 +19,9 @@ from iiif_proxy.imaging.levels import (
     Levels,
     Shape,
 )
+from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.orientation import Stored, upright
-from iiif_proxy.imaging.pixels import bare
-from iiif_proxy.imaging.resample import on_grid, resample
+from iiif_proxy.imaging.resample import PLAIN, Scaling, on_grid, resample
 
 # What stays in memory when all tiles are written: answers other sizes without the source.
 KEPT_SIDE = 3000
@@ -40,13 +41,16 @@ class Session:
     `owner` is the process that decodes; `lock` its lock on the session's name, if this is it.
     """
 
-    def __init__(self, levels: Levels, facts: Facts, owner: int, lock: int | None) -> None:
+    def __init__(
+        self, levels: Levels, facts: Facts, owner: int, lock: int | None, look: Look = DEFAULT
+    ) -> None:
         self.levels = levels
         self.facts = facts
         self.used = time.monotonic()
         self.overview = Overview()
         self._owner = owner
         self._lock = lock
+        self._look = look
 
     @property
     def mine(self) -> bool:
@@ -75,7 +79,8 @@ class Session:
                 return self._finished(seen)
         factor = finest(box, width, height, self.levels.shape)
         self.levels.wait(factor, self._rows(box, factor), timeout, self._owned)
-        return self._finished(cut(self.levels.image(factor), factor, box, width, height))
+        level = self.levels.image(factor)
+        return self._finished(cut(level, factor, box, width, height, self._look.scaling))
 
     def covers(self, box: Box, width: int, height: int) -> bool:
         """Whether the level that this needs has not been given back."""
@@ -120,10 +125,8 @@ class Session:
         return min(-(-(box.y + box.height) // factor), height)
 
     def _finished(self, pixels: Image.Image) -> Image.Image:
-        turned = bare(upright(pixels, self.facts.orientation))
-        if self.facts.profile is None:
-            return turned
-        return bare(to_srgb(_plain(turned), self.facts.profile))
+        turned = upright(pixels, self.facts.orientation)
+        return finished(turned, self.facts.profile, self._look)
 
     def _owned(self) -> bool:
         return self.mine or Path(f"/proc/{self._owner}").exists()
@@ -156,11 +159,18 @@ class Overview:
         return cut(image, self.FACTOR, box, width, height)
 
 
-def cut(image: Image.Image, factor: int, box: Box, width: int, height: int) -> Image.Image:
+def cut(
+    image: Image.Image,
+    factor: int,
+    box: Box,
+    width: int,
+    height: int,
+    scaling: Scaling = PLAIN,
+) -> Image.Image:
     """A stored box out of the level of a factor, at width x height, in the level's mode.
 
     On the level's own grid, or on that of a coarser one, pixels are copied or averaged; else it
-    is Lanczos.
+    is resampled.
     """
     for more in (1, 2, 4, 8, 16):
         if on_grid(box, width, height, factor * more):
@@ -170,22 +180,22 @@ def cut(image: Image.Image, factor: int, box: Box, width: int, height: int) -> I
                 min(-(-(box.x + box.width) // factor), image.width),
                 min(-(-(box.y + box.height) // factor), image.height),
             )
-            return image.reduce(more, whole) if more > 1 else _copied(image, whole)
+            if more == 1:
+                return _copied(image, whole)
+            if scaling.linear:
+                return light.reduced(image, more, whole)
+            return image.reduce(more, whole)
     edges = (
         box.x / factor,
         box.y / factor,
         min((box.x + box.width) / factor, image.width),
         min((box.y + box.height) / factor, image.height),
     )
-    return resample(image, edges, width, height)
+    return resample(image, edges, width, height, scaling=scaling)
 
 
 def _copied(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
     return image._new(image.im.crop(edges))
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    return image.convert("RGB") if image.mode == "RGBX" else image
 
 
 def finest(box: Box, width: int, height: int, shape: Shape) -> int:

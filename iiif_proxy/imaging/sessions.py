@@ -28,6 +28,7 @@ from iiif_proxy.imaging.levels import (
     open_memory,
     shape_of,
 )
+from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.session import Facts, Session
 from iiif_proxy.imaging.tiff import Tiff
 
@@ -61,9 +62,10 @@ class Sessions:
     does not fit alone is not opened (`fits`). Without a folder each process is on its own.
     """
 
-    def __init__(self, folder: Path | None, budget: int) -> None:
+    def __init__(self, folder: Path | None, budget: int, look: Look = DEFAULT) -> None:
         self._folder = folder if folder is not None and Path("/proc/self/fd").exists() else None
         self._budget = budget
+        self._look = look
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._tender: threading.Thread | None = None
@@ -170,7 +172,9 @@ class Sessions:
             log.warning("a neighbour's session cannot be shared: %s", cause)
             os.close(lock)
             raise LevelsLost from cause
-        session = Session(levels, Facts(said["orientation"], profile), said["pid"], None)
+        session = Session(
+            levels, Facts(said["orientation"], profile), said["pid"], None, self._look
+        )
         session.release()
         return session
 
@@ -187,8 +191,9 @@ class Sessions:
             if lock is not None:
                 os.close(lock)
             raise
-        threading.Thread(target=_fill, args=(levels, begin), daemon=True).start()
-        return Session(levels, begin.facts, os.getpid(), lock)
+        linear = self._look.scaling.linear
+        threading.Thread(target=_fill, args=(levels, begin, linear), daemon=True).start()
+        return Session(levels, begin.facts, os.getpid(), lock, self._look)
 
     def _make_room(self, wanted: int) -> None:
         """End the least recently used: this process's first, then the neighbours'."""
@@ -249,12 +254,12 @@ class Sessions:
                     self.drop(key, session)
 
 
-def _fill(levels: Levels, begin: Start) -> None:
+def _fill(levels: Levels, begin: Start, linear: bool) -> None:
     # Behind requests that need the processor for less.
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     try:
-        fill(levels, begin.opened, begin.feed, begin.load)
+        fill(levels, begin.opened, begin.feed, begin.load, linear)
     except Exception as cause:
         log.warning("a session ended: %s", cause)
     finally:

@@ -10,9 +10,9 @@ from iiif_proxy.errors import NotSupported
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.iiif.tiles import scale_factors
 from iiif_proxy.imaging import jpegtile, tiffcanvas, tiffcodec
-from iiif_proxy.imaging.color import MAX_PROFILE, to_srgb
+from iiif_proxy.imaging.color import MAX_PROFILE, finished
+from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.orientation import Stored, upright
-from iiif_proxy.imaging.pixels import bare
 from iiif_proxy.imaging.tifflevel import (
     ICC_PROFILE,
     JPEG,
@@ -82,21 +82,24 @@ class Page:
         factors = scale_factors(info, min(tile))
         return replace(info, tile_width=width, tile_height=height, scale_factors=factors)
 
-    def read(self, box: Box, width: int, height: int) -> Image.Image:
-        """That region of the upright image at `width` x `height`, in sRGB: L, LA, RGB or RGBA.
+    def read(self, box: Box, width: int, height: int, look: Look = DEFAULT) -> Image.Image:
+        """That region of the upright image at `width` x `height`: L, LA, RGB or RGBA.
 
-        What is whole pixels of a stored level (an aligned tile) is not resampled; anything else
-        comes by Lanczos from the nearest level that is at least as large. OriginFailed if the
-        bytes are not what the directory says, NotSupported if nothing here decodes them.
+        It is sRGB, unless `look` keeps profiles (`color.finished`). What is whole pixels of a
+        stored level (an aligned tile) is not resampled; anything else is scaled from the nearest
+        level that is at least as large. OriginFailed if the bytes are not what the directory
+        says, NotSupported if nothing here decodes them.
         """
         region, width, height = self._as_stored(box, width, height)
         view = exact(self._checked_views(), region, width, height)
         if view is not None:
-            pixels = tiffcanvas.whole(self._cache, view, region, width, height)
+            pixels = tiffcanvas.whole(
+                self._cache, view, region, width, height, linear=look.scaling.linear
+            )
         else:
             view = nearest(self._views, region, width, height)
-            pixels = tiffcanvas.resampled(self._cache, view, region, width, height)
-        return bare(to_srgb(upright(pixels, self.orientation), self.icc_profile))
+            pixels = tiffcanvas.resampled(self._cache, view, region, width, height, look.scaling)
+        return finished(upright(pixels, self.orientation), self.icc_profile, look)
 
     def price(self, box: Box, width: int, height: int) -> int:
         """How many pixels `read` would decode, for a budget; nothing is fetched."""
@@ -188,9 +191,9 @@ class Tiff:
     def info(self) -> ImageInfo:
         return self.page.info()
 
-    def read(self, box: Box, width: int, height: int) -> Image.Image:
+    def read(self, box: Box, width: int, height: int, look: Look = DEFAULT) -> Image.Image:
         """See Page.read."""
-        return self.page.read(box, width, height)
+        return self.page.read(box, width, height, look)
 
     def raw_tile(self, box: Box, width: int, height: int) -> bytes | None:
         """See Page.raw_tile."""

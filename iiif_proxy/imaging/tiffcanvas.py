@@ -10,9 +10,9 @@ from PIL import Image
 
 from iiif_proxy.errors import OriginFailed
 from iiif_proxy.iiif.model import Box
-from iiif_proxy.imaging import tiffcodec
+from iiif_proxy.imaging import light, tiffcodec
 from iiif_proxy.imaging.pixels import padded
-from iiif_proxy.imaging.resample import SUPPORT, Edges, resample
+from iiif_proxy.imaging.resample import PLAIN, SUPPORT, Edges, Scaling, resample
 from iiif_proxy.imaging.tifflevel import JPEG
 from iiif_proxy.imaging.tifftags import broken
 from iiif_proxy.imaging.tiffviews import View
@@ -73,16 +73,29 @@ class Place:
     planes: list[bytes]
 
 
-def whole(cache: BlockCache, view: View, region: Box, width: int, height: int) -> Image.Image:
-    """A region that is whole pixels of the view (`tiffviews.exact`): no resampling."""
+def whole(
+    cache: BlockCache, view: View, region: Box, width: int, height: int, linear: bool = False
+) -> Image.Image:
+    """A region that is whole pixels of the view (`tiffviews.exact`): no resampling.
+
+    `linear`: where a view is made of a finer level, its light is averaged (`light.py`).
+    """
     left, top = region.x // view.factor, region.y // view.factor
-    return _padded(cache, view, Rect(left, top, left + width, top + height))
+    return _padded(cache, view, Rect(left, top, left + width, top + height), linear)
 
 
-def resampled(cache: BlockCache, view: View, region: Box, width: int, height: int) -> Image.Image:
-    """Any region at any size, by Lanczos, with the region's own fractions of the view's pixels."""
+def resampled(
+    cache: BlockCache,
+    view: View,
+    region: Box,
+    width: int,
+    height: int,
+    scaling: Scaling = PLAIN,
+) -> Image.Image:
+    """Any region at any size, scaled with the region's own fractions of the view's pixels."""
     rect, edges = cover(view, region, width, height)
-    return resample(_padded(cache, view, rect), edges, width, height)
+    pixels = _padded(cache, view, rect, scaling.linear)
+    return resample(pixels, edges, width, height, scaling=scaling)
 
 
 def price(view: View, region: Box, width: int, height: int) -> int:
@@ -126,13 +139,13 @@ def _within(view: View, rect: Rect) -> Rect:
     )
 
 
-def _padded(cache: BlockCache, view: View, rect: Rect) -> Image.Image:
+def _padded(cache: BlockCache, view: View, rect: Rect, linear: bool = False) -> Image.Image:
     """The rectangle's pixels, where it may reach a pixel beyond the view.
 
     A level rounded down lacks the last column or row that viewers count on. It is repeated, so
     that all other pixels stay in place: tiles join without a seam, and nothing is stretched.
     """
-    pixels = paint(cache, view, _within(view, rect))
+    pixels = paint(cache, view, _within(view, rect), linear)
     missing = rect.size[0] - pixels.width, rect.size[1] - pixels.height
     return padded(pixels, 0, 0, *missing) if any(missing) else pixels
 
@@ -148,7 +161,7 @@ def tiles_of(view: View, rect: Rect) -> tuple[range, range]:
     )
 
 
-def paint(cache: BlockCache, view: View, rect: Rect) -> Image.Image:
+def paint(cache: BlockCache, view: View, rect: Rect, linear: bool = False) -> Image.Image:
     """The rectangle's pixels, in the mode of the level. One `read_many` for up to 16 MiB.
 
     Tiles that were never written are black. OriginFailed for a rectangle that takes too much.
@@ -162,7 +175,7 @@ def paint(cache: BlockCache, view: View, rect: Rect) -> Image.Image:
     alone = len(rows) * len(columns) == 1
     canvas = None if alone else Image.new(mode, rect.size)
     for places in _batches(cache, view, rows, columns):
-        for place, tile in zip(places, _decoded(view, places), strict=True):
+        for place, tile in zip(places, _decoded(view, places, linear), strict=True):
             left = place.column * view.level.tile_width // view.shrink - rect.left
             top = place.row * view.level.tile_height // view.shrink - rect.top
             if canvas is None:
@@ -211,14 +224,14 @@ def _fetched(cache: BlockCache, batch: list[tuple[int, int, list[Span]]]) -> lis
     return [Place(row, column, [next(data) for _ in spans]) for row, column, spans in batch]
 
 
-def _decoded(view: View, places: list[Place]) -> Iterator[Image.Image]:
+def _decoded(view: View, places: list[Place], linear: bool) -> Iterator[Image.Image]:
     """The tiles at the view's scale, in order; in threads if that helps: Pillow frees the GIL."""
     if len(places) == 1 or sum(len(d) for p in places for d in p.planes) < THREAD_BYTES:
-        return (_tile(view, place) for place in places)
-    return _threads().map(lambda place: _tile(view, place), places)
+        return (_tile(view, place, linear) for place in places)
+    return _threads().map(lambda place: _tile(view, place, linear), places)
 
 
-def _tile(view: View, place: Place) -> Image.Image:
+def _tile(view: View, place: Place, linear: bool) -> Image.Image:
     level, shrink = view.level, view.shrink
     rows = level.rows_of(place.row)
     if shrink == 1:
@@ -226,10 +239,12 @@ def _tile(view: View, place: Place) -> Image.Image:
     # Beyond the edge of the image a tile holds anything: it must not be averaged into the edge.
     width = min(level.tile_width, level.width - place.column * level.tile_width)
     height = min(rows, level.height - place.row * level.tile_height)
-    dct = min(shrink, 8) if level.compression == JPEG else 1
+    dct = min(shrink, 8) if level.compression == JPEG and not linear else 1
     while width % dct or height % dct:
         dct //= 2
     tile = tiffcodec.decode(level, place.planes, rows, dct)
     if dct == shrink:
         return tile
+    if linear:
+        return light.reduced(tile, shrink, (0, 0, width, height))
     return tile.crop((0, 0, width // dct, height // dct)).reduce(shrink // dct)

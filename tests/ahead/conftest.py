@@ -122,7 +122,7 @@ def make(origin: Origin, tmp_path: Path) -> Iterator[Make]:
             app = IIIFProxy(
                 environ={}, source=f"{origin.url}/{{id}}", cache_dir=folder, **settings
             )
-            stack.callback(app._service._sessions.close)
+            stack.callback(app.service._sessions.close)
             return Site(app, folder, origin)
 
         yield made

@@ -143,7 +143,7 @@ def test_a_disk_that_fills_while_tiles_are_written(
         if factor == 1:
             cut = whole.crop((box.x, box.y, box.x + box.width, box.y + box.height))
             assert psnr(site.image(target), cut) > 32, target
-    until(lambda: site.app._service._preparing._ahead.idle())
+    until(lambda: site.app.service._preparing._ahead.idle())
     assert len(site.stored() - {KEPT_LEVEL}) < len(ALL), "it was full"
     for path in (site.cache / "derivatives").glob("[!.]*/*/*.jpg"):
         Image.open(path).load()
@@ -161,7 +161,7 @@ def test_a_source_that_changes_meanwhile(origin: Origin, make: Make) -> None:
         if factor == 1:
             cut = other.crop((box.x, box.y, box.x + box.width, box.y + box.height))
             assert psnr(site.image(target), cut) > 32, target
-    until(lambda: site.app._service._preparing._ahead.idle())
+    until(lambda: site.app.service._preparing._ahead.idle())
     for target in ALL:
         before = site.ask(target)[2]
         assert before == site.ask(target)[2]

@@ -57,7 +57,7 @@ def test_format(proxy: Proxy, version: int, format: str) -> None:
         ("quarters.png", "bitonal", "tif", "1"),
         ("palette.gif", "default", "png", "RGB"),
         ("gray.png", "default", "png", "L"),
-        ("gray.png", "color", "png", "L"),
+        ("gray.png", "color", "png", "RGB"),
         ("gray.png", "default", "jpg", "L"),
         ("gray.png", "gray", "tif", "L"),
         ("gray-alpha.png", "default", "png", "LA"),

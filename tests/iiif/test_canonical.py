@@ -112,9 +112,11 @@ def test_canonical_enlarged_in_2(asker):
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_canonical_quality_of_a_gray_source(asker, version):
-    for quality in ("default", "color", "gray"):
+    for quality in ("default", "gray"):
         canonical = asker(gray=True).canonical(version, f"full/max/0/{quality}.png")
         assert canonical.endswith("/default.png")
+    # Gray in three channels, which nobody gets who does not ask for it.
+    assert asker(gray=True).canonical(version, "full/max/0/color.png").endswith("/color.png")
     assert asker(gray=True).canonical(version, "full/max/0/bitonal.png").endswith("/bitonal.png")
     bilevel = asker(gray=True, bilevel=True)
     assert bilevel.canonical(version, "full/max/0/bitonal.png").endswith("/bitonal.png")

@@ -101,7 +101,7 @@ def test_the_specifications_own_order_example(asker):
 QUALITIES = [
     # asked, of a colour, a gray, a bilevel source
     ("default", "default", "default", "default"),
-    ("color", "default", "default", "default"),
+    ("color", "default", "color", "color"),
     ("gray", "gray", "default", "default"),
     ("bitonal", "bitonal", "bitonal", "bitonal"),
 ]

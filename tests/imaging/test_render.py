@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from iiif_proxy.iiif.model import Box, Plan
+from iiif_proxy.imaging.look import Look
 from iiif_proxy.imaging.render import render, rotate
 from tests.imaging.drawn import Pixels, image, numbers, photo, psnr
 
@@ -36,7 +37,7 @@ def test_right_angles_move_pixels(mode: str, quarters: int, mirror: bool) -> Non
     source = transparent(mode) if mode in ("LA", "RGBA") else image(SOURCE).convert(mode)
     pixels = numbers(source)
     wanted = numpy.rot90(pixels[:, ::-1] if mirror else pixels, -quarters)
-    found = render(source, plan(str(90 * quarters), mirror=mirror), WHITE)
+    found = render(source, plan(str(90 * quarters), mirror=mirror))
     assert found.mode == mode
     assert (numbers(found) == wanted).all()
 
@@ -49,7 +50,7 @@ def test_where_the_corner_goes(degrees: str, mirror: bool, corner: tuple[int, in
     """SPEC 19: `90` top right, `!90` bottom right, `!180` upside down."""
     marked = Image.new("RGB", (300, 200))
     marked.putpixel((0, 0), RED)
-    found = numbers(render(marked, plan(degrees, mirror=mirror), WHITE))
+    found = numbers(render(marked, plan(degrees, mirror=mirror)))
     x, y = corner
     assert tuple(found[y, x]) == RED
 
@@ -67,7 +68,7 @@ def turned_box(width: int, height: int, degrees: float) -> tuple[int, int]:
     [("22.5", (354, 300)), ("45", (354, 354)), ("345", (342, 271)), ("0.5", None), ("179.9", None)],
 )
 def test_the_box_is_the_specifications(degrees: str, size: tuple[int, int] | None) -> None:
-    found = render(image(SOURCE), plan(degrees), WHITE)
+    found = render(image(SOURCE), plan(degrees))
     assert found.size == (size or turned_box(300, 200, float(degrees)))
     assert found.mode == "RGBA"
 
@@ -94,7 +95,7 @@ def test_turned_about_the_centre(degrees: str) -> None:
 
     y, x = numpy.mgrid[0:200, 0:300] + 0.5
     drawn = image(numpy.dstack([formula(x, y)] * 3).round().astype(numpy.uint8))
-    found = numbers(render(drawn, plan(degrees), WHITE))
+    found = numbers(render(drawn, plan(degrees)))
     x, y = backwards(found.shape[:2], (300, 200), float(degrees))
     inside = (x > 2) & (x < 298) & (y > 2) & (y < 198)
     difference = (found[..., 0] - formula(x, y))[inside]
@@ -142,7 +143,7 @@ def test_edges_fade_without_a_fringe(mode: str, degrees: str) -> None:
 def test_corners(format: str, quality: str) -> None:
     """Transparent where the format can, else the background; bitonal has none (SPEC 16, 19)."""
     for source, gray in ((image(SOURCE), False), (image(SOURCE).convert("L"), True)):
-        found = render(source, plan("30", quality=quality, format=format), WHITE)
+        found = render(source, plan("30", quality=quality, format=format))
         if quality == "bitonal":
             assert found.mode == "1"
             assert found.getpixel((0, 0)) == 255
@@ -158,19 +159,21 @@ def test_corners(format: str, quality: str) -> None:
 @pytest.mark.parametrize("background", [WHITE, RED, (9, 9, 9)])
 def test_alpha_lies_on_the_background(mode: str, background: tuple[int, int, int]) -> None:
     source = transparent(mode)
-    found = render(source, plan(format="jpg"), background)
+    found = render(source, plan(format="jpg"), Look(background=background))
     gray = mode == "LA" and background != RED
     assert found.mode == ("L" if gray else "RGB")
     pixels = numbers(source).astype(float)
     alpha = pixels[..., -1:] / 255
     wanted = pixels[..., :-1] * alpha + numpy.array(background) * (1 - alpha)
     assert numpy.abs(numbers(found.convert("RGB")) - wanted).max() <= 1
-    assert render(source, plan(quality="gray", format="jpg"), background).mode == "L"
+    assert (
+        render(source, plan(quality="gray", format="jpg"), Look(background=background)).mode == "L"
+    )
 
 
 def test_order() -> None:
     """SPEC 20: the size came first, then turning, then gray."""
-    found = render(image(photo(50, 25)), plan("90", quality="gray"), WHITE)
+    found = render(image(photo(50, 25)), plan("90", quality="gray"))
     assert (found.size, found.mode) == ((25, 50), "L")
     wanted = image(numpy.rot90(photo(50, 25), -1)).convert("L")
     assert found.tobytes() == wanted.tobytes()
@@ -179,7 +182,7 @@ def test_order() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBX", "L"])
 def test_gray_is_luma(mode: str) -> None:
     source = image(SOURCE).convert(mode)
-    found = render(source, plan(quality="gray"), WHITE)
+    found = render(source, plan(quality="gray"))
     assert found.mode == "L"
     weights = numpy.array([0.299, 0.587, 0.114])
     if mode != "L":
@@ -188,12 +191,12 @@ def test_gray_is_luma(mode: str) -> None:
 
 def test_bitonal_is_a_threshold() -> None:
     ramp = numpy.tile(numpy.arange(256, dtype=numpy.uint8), (8, 1))
-    found = render(image(ramp), plan(quality="bitonal"), WHITE)
+    found = render(image(ramp), plan(quality="bitonal"))
     assert found.mode == "1"
     assert (numbers(found).astype(bool) == (ramp >= 128)).all()
     hidden = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    assert numbers(render(hidden, plan(quality="bitonal"), WHITE)).all()
-    assert not numbers(render(hidden, plan(quality="bitonal"), (0, 0, 0))).any()
+    assert numbers(render(hidden, plan(quality="bitonal"))).all()
+    assert not numbers(render(hidden, plan(quality="bitonal"), Look(background=(0, 0, 0)))).any()
 
 
 def test_transparent_pixels_stay_out_of_turned_ones() -> None:

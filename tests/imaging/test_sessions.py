@@ -191,7 +191,7 @@ def save_cmyk(path: Path) -> None:
         (save_alpha, "RGBA"),
         (save_palette, "RGBX"),
         (save_deep, "L"),
-        (save_cmyk, "RGBX"),
+        (save_cmyk, "CMYK"),
     ],
 )
 def test_every_mode_is_as_the_reader_gives_it(

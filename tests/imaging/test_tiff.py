@@ -17,9 +17,11 @@ from PIL import Image, ImageChops, ImageCms, ImageOps
 from iiif_proxy.errors import NotSupported, OriginFailed
 from iiif_proxy.iiif.model import Box
 from iiif_proxy.imaging import jpegtile, tiffcanvas, tiffextra
+from iiif_proxy.imaging.color import to_srgb
 from iiif_proxy.imaging.tiff import Tiff
 from iiif_proxy.imaging.tiffviews import exact, views_of
 from iiif_proxy.ranges import FileSource, Span
+from tests.imaging import profiles
 
 SAMPLES = Path(__file__).parent / "samples"
 WIDTH, HEIGHT = 331, 205
@@ -572,20 +574,13 @@ def test_no_raw_tile_that_lacks_its_last_column() -> None:
     assert tiff.raw_tile(Box(128, 0, 127, 128), 64, 64) is None
 
 
-def test_pixels_are_brought_to_srgb(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[bytes | None] = []
-
-    def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-        seen.append(profile)
-        return image.convert("L").convert("RGB")
-
-    monkeypatch.setattr("iiif_proxy.imaging.tiff.to_srgb", to_srgb)
-    tiff = opened(written(picture(), photometric="rgb", iccprofile=b"x" * 200))
+def test_pixels_are_brought_to_srgb() -> None:
+    profile = profiles.rgb()
+    tiff = opened(written(picture(), photometric="rgb", iccprofile=profile))
     found = tiff.read(Box(0, 0, 64, 48), 64, 48)
-    assert seen == [b"x" * 200]
-    assert found.getpixel((3, 3)) == Image.fromarray(picture()).convert("L").convert(
-        "RGB"
-    ).getpixel((3, 3))
+    wanted = to_srgb(Image.fromarray(picture()).crop((0, 0, 64, 48)), profile)
+    assert found.tobytes() == wanted.tobytes()
+    assert found.getpixel((3, 3)) != Image.fromarray(picture()).getpixel((3, 3))
 
 
 def test_no_raw_tile_where_the_bytes_would_look_different() -> None:
