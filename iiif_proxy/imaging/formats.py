@@ -23,7 +23,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from iiif_proxy.errors import OriginFailed, ProxyError
+from iiif_proxy.errors import NoImage, OriginFailed, ProxyError
 from iiif_proxy.imaging import jpeg2000, webp
 
 Path = str | os.PathLike[str]
@@ -151,7 +151,7 @@ def readable(head: bytes) -> str:
     """As `sniff`, for what can be opened here; OriginFailed for anything else."""
     name = sniff(head)
     if name is None:
-        raise OriginFailed("What the origin sent is no image that this server knows.")
+        raise NoImage("What the origin sent is no image that this server knows.")
     if name not in _OPENERS:
         raise OriginFailed(f"The origin sent a {name} file, which this server cannot read.")
     return name
@@ -222,4 +222,4 @@ def decoding() -> Iterator[None]:
     except ProxyError:
         raise
     except Exception as cause:
-        raise OriginFailed(NO_IMAGE, repr(cause)) from cause
+        raise NoImage(NO_IMAGE, repr(cause)) from cause

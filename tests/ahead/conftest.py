@@ -119,10 +119,9 @@ def make(origin: Origin, tmp_path: Path) -> Iterator[Make]:
 
         def made(cache: Path | None = None, **settings: Any) -> Site:
             folder = cache or tmp_path / f"cache{len(list(tmp_path.iterdir()))}"
-            app = IIIFProxy(
-                environ={}, source=f"{origin.url}/{{id}}", cache_dir=folder, **settings
-            )
+            app = IIIFProxy(environ={}, source=f"{origin.url}/{{id}}", cache_dir=folder, **settings)
             stack.callback(app.service._sessions.close)
+            stack.callback(until, app.service._preparing._ahead.idle)
             return Site(app, folder, origin)
 
         yield made
@@ -165,4 +164,3 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
-

@@ -86,9 +86,7 @@ def test_tiles_join(origin: Origin, make: Make, way: str) -> None:
             if found == factor:
                 tile = site.image(target.replace("default.jpg", "default.png"))
                 x, y = box.x // factor, box.y // factor
-                joined[y : y + tile.height, x : x + tile.width] = numpy.asarray(
-                    tile.convert("RGB")
-                )
+                joined[y : y + tile.height, x : x + tile.width] = numpy.asarray(tile.convert("RGB"))
         due = numpy.asarray(whole.resize(size, Image.Resampling.LANCZOS), float)
         for x in range(512, size[0], 512):
             off = numpy.abs((joined[:, x] - joined[:, x - 1]) - (due[:, x] - due[:, x - 1]))
