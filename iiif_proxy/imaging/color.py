@@ -1,7 +1,9 @@
 """Colours become sRGB: by the embedded profile if it is any good, by convention otherwise."""
 
+import functools
 import hashlib
 import io
+import itertools
 import logging
 import struct
 import threading
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 MAX_PROFILE = 16 << 20
 # What a profile may change and still be called sRGB: the roundings of its own tables.
 SAME = 1
+# Levels between neighbours that nobody sees.
+STEP = 4
 
 _SPACES = {
     "L": "GRAY",
@@ -73,6 +77,9 @@ def prepared(image: Image.Image, look: Look = DEFAULT) -> Prepared:
     keep = look.profile == KEEP and image.mode not in _UNKEPT and not alpha
     if profile is not None and not keep and image.mode[:1] in ("I", "F"):
         return Prepared(working(image, _table(profile)), None, "")
+    managed = getattr(image, "srgb_by", None)  # tiffdeep
+    if managed is not None and not keep and managed(look.cmyk):
+        profile = None
     convert = working(image)
     keyed = alpha or ("transparency" in image.info and image.mode != "RGBA")
     stored = image.mode in LAST and not keyed
@@ -207,6 +214,20 @@ def _table(profile: bytes) -> list[int] | None:
     with _lock:
         _tables[key] = made
     return made
+
+
+@functools.lru_cache(64)
+def coarse(profile: bytes, mode: str) -> bool:
+    """Whether 256 steps of its colours are too few for 256 of sRGB: the dark would show bands.
+
+    A gamma of 1.8 steps by two, light itself by thirteen.
+    """
+    change = _known(profile, mode)
+    if change.convert is None:
+        return False
+    ramp = Image.frombytes("L", (256, 1), bytes(range(256))).convert(mode)
+    values = change.convert(ramp).convert("RGB").getchannel("G").tobytes()
+    return any(b - a > STEP for a, b in itertools.pairwise(values))
 
 
 def _is_srgb(source: ImageCms.ImageCmsProfile) -> bool:

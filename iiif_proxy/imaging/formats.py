@@ -24,7 +24,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from iiif_proxy.errors import NoImage, OriginFailed, ProxyError
-from iiif_proxy.imaging import jpeg2000, webp
+from iiif_proxy.imaging import jpeg2000, tiffdeep, webp
+from iiif_proxy.imaging.tiffdeep import DeepTiff
 
 Path = str | os.PathLike[str]
 
@@ -117,6 +118,17 @@ class _Tiff(TiffImageFile):
         pass
 
 
+def _tiff(file: IO[bytes], name: str) -> ImageFile.ImageFile:
+    """By Pillow, or by the extra `[tiff]` where that does better."""
+    image: _Tiff | None = None
+    try:
+        image = _Tiff(file, name)
+    except SyntaxError as fault:
+        if str(fault) != "unknown pixel mode":
+            raise
+    return DeepTiff(file, name) if tiffdeep.wanted(image) or image is None else image
+
+
 _OPENERS: dict[str, Callable[[IO[bytes], str], ImageFile.ImageFile]] = {
     "avif": AvifImageFile,
     "bmp": BmpImageFile,
@@ -125,7 +137,7 @@ _OPENERS: dict[str, Callable[[IO[bytes], str], ImageFile.ImageFile]] = {
     "jpeg": _Jpeg,
     "png": PngImageFile,
     "ppm": PpmImageFile,
-    "tiff": _Tiff,
+    "tiff": _tiff,
     "webp": WebPImageFile,
 }
 

@@ -121,9 +121,8 @@ def _range_of(image: Image.Image, unsigned: bool) -> Callable[[], Range]:
         return lambda: _ordered((0, (1 << bits) - 1), inverted)
     if image.mode == "I" and not tags:  # PNM: Pillow scales to 16 bits
         return lambda: (0, 65535)
-    low, high = _number(tags.get(_SMALLEST)), _number(tags.get(_LARGEST))
-    if low is not None and high is not None and low < high:
-        declared = low, high
+    declared = span_of(tags.get(_SMALLEST), tags.get(_LARGEST))
+    if declared is not None:
         return lambda: _ordered(declared, inverted)
 
     @functools.cache
@@ -138,6 +137,12 @@ def _range_of(image: Image.Image, unsigned: bool) -> Callable[[], Range]:
 
 def _ordered(span: Range, inverted: bool) -> Range:
     return (span[1], span[0]) if inverted else span
+
+
+def span_of(smallest: Any, largest: Any) -> Range | None:
+    """What the tags SMinSampleValue and SMaxSampleValue say; None if that is nothing."""
+    low, high = _number(smallest), _number(largest)
+    return (low, high) if low is not None and high is not None and low < high else None
 
 
 def _number(value: Any) -> float | None:

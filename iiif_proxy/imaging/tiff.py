@@ -10,7 +10,7 @@ from iiif_proxy.errors import NotSupported
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.iiif.tiles import scale_factors
 from iiif_proxy.imaging import jpegtile, tiffcanvas, tiffcodec
-from iiif_proxy.imaging.color import MAX_PROFILE, finished
+from iiif_proxy.imaging.color import MAX_PROFILE, coarse, finished
 from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.orientation import Stored, upright
 from iiif_proxy.imaging.tifflevel import (
@@ -78,6 +78,8 @@ class Page:
         sane = TILE_SIDES[0] <= min(tile) and max(tile) <= TILE_SIDES[1]
         if not (self.supported and first.tiled and sane and self.orientation in (1, 5)):
             return info
+        if first.bits > 8 and self.icc_profile and coarse(self.icc_profile, "L" if gray else "RGB"):
+            return info  # tiles would be brought to 8 bits before their profile counts
         width, height = stored.size(*tile)
         factors = scale_factors(info, min(tile))
         return replace(info, tile_width=width, tile_height=height, scale_factors=factors)

@@ -15,7 +15,7 @@ from iiif_proxy.imaging.tifflevel import (
 )
 
 # Only codecs whose output is bounded by the tile that the directory declares.
-_CODECS = {NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS, 34925, 50000}
+CODECS = {NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS, 34925, 50000}
 
 
 @functools.cache
@@ -29,7 +29,7 @@ def covers(level: Level) -> bool:
         8 <= level.bits <= 16
         and not level.planar
         and level.photometric in (0, 1, 2)
-        and level.compression in _CODECS
+        and level.compression in CODECS
         and installed()
     )
 

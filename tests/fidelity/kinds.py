@@ -337,6 +337,61 @@ def tiffs() -> dict[str, Kind]:
             tiff(INK.astype(numpy.uint16) * 257, photometric="separated"), SUBTRACTED,
             convention=ours,
         ),
+        "TIFF ICC Lab": Kind(
+            tiff(_lab8(), photometric="icclab"), COLOUR, 40, "libvips cannot read it"
+        ),
+        "TIFF ICC Lab 16": Kind(
+            tiff(_lab16(), photometric="icclab"),
+            COLOUR, 48, "libvips cannot read it",
+        ),
+        "TIFF RGB 16 planar": Kind(
+            tiff(numpy.moveaxis(DEEP, 2, 0).copy(), photometric="rgb", planarconfig="separate"),
+            DEEP / 257,
+        ),
+        "TIFF RGB 16, light": Kind(
+            tiff(DEEP, photometric="rgb", iccprofile=profiles.rgb(P3, 1)),
+            by_matrix(DEEP / 65535, P3),
+        ),
+        "TIFF RGB 16, light, tiles": Kind(
+            tiff(DEEP, photometric="rgb", iccprofile=profiles.rgb(P3, 1), tile=(64, 64)),
+            by_matrix(DEEP / 65535, P3),
+        ),
+        "TIFF gray alpha 16": Kind(
+            tiff(
+                numpy.dstack([DEEP_GRAY, DEEP_ALPHA]), photometric="minisblack",
+                extrasamples=["unassalpha"], planarconfig="contig",
+            ),
+            numpy.dstack([DEEP_GRAY / 257, ALPHA]),
+        ),
+        "TIFF RGBA 16 premultiplied": Kind(
+            tiff(
+                numpy.dstack([(DEEP * (DEEP_ALPHA[..., None] / 65535)).round(), DEEP_ALPHA])
+                .astype(numpy.uint16), photometric="rgb", extrasamples=["assocalpha"],
+            ),
+            numpy.dstack([DEEP / 257, ALPHA]),
+        ),
+        "TIFF RGB, another band and alpha": Kind(
+            tiff(
+                numpy.dstack([COLOUR, GRAY, ALPHA]), photometric="rgb", planarconfig="contig",
+                extrasamples=["unspecified", "unassalpha"],
+            ),
+            both, convention="libvips takes the first one",
+        ),
+        "TIFF double": Kind(tiff(floats.astype(float)), spread(floats), convention=no_range),
+        "TIFF half": Kind(
+            tiff((GRAY / 255).astype(numpy.float16)), spread(GRAY), convention=no_range
+        ),
+        "TIFF RGB float": Kind(
+            tiff(COLOUR.astype(numpy.float32) / 99, photometric="rgb"), spread(COLOUR),
+            convention=no_range,
+        ),
+        "TIFF CMYK and alpha": Kind(
+            tiff(
+                numpy.dstack([INK, ALPHA]), photometric="separated", planarconfig="contig",
+                extrasamples=["unassalpha"],
+            ),
+            numpy.dstack([SUBTRACTED, ALPHA]), convention=ours,
+        ),
         "TIFF Adobe RGB, tiles": Kind(
             tiff(COLOUR, photometric="rgb", tile=(64, 64), iccprofile=profiles.rgb()),
             by_matrix((COLOUR / 255) ** (563 / 256), profiles.ADOBE),
@@ -411,10 +466,20 @@ def turned() -> dict[str, Kind]:
     return found
 
 
-def _lab8() -> Pixels:
-    """COLOUR in CIE L*a*b* of D50, as 8-bit ICC numbers: a and b lie around 128."""
+def _lab() -> Pixels:
+    """COLOUR in CIE L*a*b* of D50."""
     xyz = light(COLOUR) @ SRGB_TO_D50.T / numpy.array([0.9642, 1, 0.8249])
     f = numpy.where(xyz > (6 / 29) ** 3, numpy.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = f[..., 0], f[..., 1], f[..., 2]
-    lab = numpy.stack([(116 * y - 16) * 2.55, 500 * (x - y) + 128, 200 * (y - z) + 128], -1)
-    return lab.round().clip(0, 255).astype(numpy.uint8)
+    return numpy.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+def _lab8() -> Pixels:
+    """As 8-bit ICC numbers: a and b lie around 128."""
+    numbers = _lab() * (2.55, 1, 1) + (0, 128, 128)
+    return numbers.round().clip(0, 255).astype(numpy.uint8)
+
+
+def _lab16() -> Pixels:
+    numbers = (_lab() * (2.55, 1, 1) + (0, 128, 128)) * 256
+    return numbers.round().clip(0, 65535).astype(numpy.uint16)

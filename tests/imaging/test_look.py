@@ -21,6 +21,7 @@ from iiif_proxy.settings import SettingsError, load
 from iiif_proxy.wiring import look_of
 from tests.fidelity.asking import Asked
 from tests.fidelity.kinds import COLOUR, GRAY, HEIGHT, INK, WIDTH, curve, jpeg, light, png
+from tests.fidelity.measure import distance
 from tests.imaging import profiles
 from tests.imaging.drawn import numbers, saved
 
@@ -243,3 +244,34 @@ def test_a_changed_setting_meets_no_old_picture(sources: Path, tmp_path: Path) -
         )
     }  # fmt: skip
     assert len(others | {first}) == 6
+
+
+def test_odd_tiff_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence that says what is missing; what Pillow does well enough stays readable."""
+    from iiif_proxy.errors import OriginFailed
+    from iiif_proxy.imaging import tiffextra
+    from tests.fidelity.kinds import kinds
+
+    monkeypatch.setattr(tiffextra, "installed", lambda: False)
+    path = tmp_path / "source"
+    for name in ("TIFF RGB float", "TIFF RGB 16 planar", "TIFF gray alpha 16"):
+        path.write_bytes(kinds()[name].data)
+        with pytest.raises(OriginFailed, match=r"without the extra iiif-proxy\[tiff\]"):
+            probe(path)
+    for name in ("TIFF RGB 16, light", "TIFF RGBA 16 premultiplied"):
+        path.write_bytes(kinds()[name].data)
+        found = Reader(path, probe(path)).read(Box(0, 0, WIDTH, HEIGHT), WIDTH, HEIGHT)
+        assert distance(numpy.asarray(found), kinds()[name].wanted).delta_e < 1
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.7, 0.95])
+@pytest.mark.parametrize("name", ["TIFF RGB float", "TIFF CMYK and alpha", "TIFF RGB 16 planar"])
+def test_odd_tiff_that_is_cut_off(tmp_path: Path, name: str, cut: float) -> None:
+    from iiif_proxy.errors import OriginFailed
+    from tests.fidelity.kinds import kinds
+
+    path = tmp_path / "source"
+    data = kinds()[name].data
+    path.write_bytes(data[: int(len(data) * cut)])
+    with pytest.raises(OriginFailed):
+        Reader(path, probe(path)).read(Box(0, 0, WIDTH, HEIGHT), WIDTH, HEIGHT)
