@@ -21,6 +21,7 @@ PACKAGES = {
     "djpeg": "libjpeg-turbo-progs",
     "jpegtran": "libjpeg-turbo-progs",
     "nginx": "nginx-light",
+    "systemd-analyze": "systemd",
 }
 
 for name in list(os.environ):
