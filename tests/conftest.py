@@ -13,6 +13,7 @@ PACKAGES = {
     "djpeg": "libjpeg-turbo-progs",
     "jpegtran": "libjpeg-turbo-progs",
     "nginx": "nginx-light",
+    "opj_decompress": "libopenjp2-tools",
 }
 
 for name in list(os.environ):
