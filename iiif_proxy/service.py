@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from iiif_proxy.ahead import Ahead
 from iiif_proxy.concurrency import Gate, SingleFlight
+from iiif_proxy.errors import NoImage
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import tile_factor, tiling
@@ -158,7 +159,12 @@ class ImageService:
         store = self._store(located)
 
         def make() -> Entry:
-            return store.put(located.key, self._writer(located, environ), located.modified)
+            try:
+                return store.put(located.key, self._writer(located, environ), located.modified)
+            except NoImage:
+                # Its header was good: that is known, and its bytes are kept.
+                self._sources.reject(located.source.record)
+                raise
 
         key = located.key
         entry, made = self._flights.do(

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from iiif_proxy.errors import OriginFailed
+from iiif_proxy.errors import NoImage
 from iiif_proxy.imaging import light
 from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, WHOLE, Levels
 
@@ -31,7 +31,7 @@ def fill(
     `convert` loads it and gives the mode of the levels, where rows cannot be shown as they come.
     `linear`: coarser levels average light (`light.py`).
     Marks the levels WHOLE, or FAILED when the data do not hold what the header says; then raises
-    OriginFailed.
+    NoImage.
     """
     shrinker = threading.Thread(target=_shrink, args=(levels, linear), daemon=True)
     shrinker.start()
@@ -45,7 +45,7 @@ def fill(
         levels.state = WHOLE
     except Exception as cause:
         levels.state = FAILED
-        raise OriginFailed(
+        raise NoImage(
             "What the origin sent is no image that can be decoded.", repr(cause)
         ) from cause
 
@@ -94,7 +94,7 @@ def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed) -> None:
         levels.advance(1, rows)
     decoder.cleanup()
     if status < 0 or _ready(levels, rows) < levels.shape.height:
-        raise OriginFailed("What the origin sent is no image that can be decoded.", "broken off")
+        raise NoImage("What the origin sent is no image that can be decoded.", "broken off")
 
 
 def _ready(levels: Levels, known: int) -> int:

@@ -23,7 +23,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from iiif_proxy.errors import OriginFailed, ProxyError
+from iiif_proxy.errors import NoImage, OriginFailed, ProxyError
 from iiif_proxy.imaging import jpeg2000, tiffdeep, webp
 from iiif_proxy.imaging.tiffdeep import DeepTiff
 
@@ -37,6 +37,9 @@ FAULTS = (
     ArithmeticError, RuntimeError, MemoryError, Warning, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
+# Read at once. With Pillow's 64 KiB libjpeg falls out of its fast loop at the end of each block:
+# 24 MP at 1/8 took 78.6 ms, so 71.6, with 1 MiB 70.9 (where rows then show later).
+JPEG_BLOCK = 256 << 10
 # So many bytes tell every format here.
 HEAD = 64
 
@@ -67,6 +70,10 @@ _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 
 class _Jpeg(JpegImageFile):
     """Also for MPO: its first picture. Resolution in EXIF is not looked for: that may warn."""
+
+    def _open(self) -> None:
+        super()._open()
+        self.decodermaxblock = JPEG_BLOCK
 
     def _read_dpi_from_exif(self) -> None:
         pass
@@ -156,7 +163,7 @@ def readable(head: bytes) -> str:
     """As `sniff`, for what can be opened here; OriginFailed for anything else."""
     name = sniff(head)
     if name is None:
-        raise OriginFailed("What the origin sent is no image that this server knows.")
+        raise NoImage("What the origin sent is no image that this server knows.")
     if name not in _OPENERS:
         raise OriginFailed(f"The origin sent a {name} file, which this server cannot read.")
     return name
@@ -227,4 +234,4 @@ def decoding() -> Iterator[None]:
     except ProxyError:
         raise
     except Exception as cause:
-        raise OriginFailed(NO_IMAGE, repr(cause)) from cause
+        raise NoImage(NO_IMAGE, repr(cause)) from cause
