@@ -21,6 +21,7 @@ PACKAGES = {
     "djpeg": "libjpeg-turbo-progs",
     "jpegtran": "libjpeg-turbo-progs",
     "nginx": "nginx-light",
+    "opj_decompress": "libopenjp2-tools",
     "systemd-analyze": "systemd",
 }
 
