@@ -15,6 +15,8 @@ NICE = 19
 PAUSE = 0.01
 # Of guesses only the newest count: a visitor has moved on from the others.
 GUESSES = 8
+# A viewer asks for what it shows in one burst: what it will want next can wait so long.
+QUIET = 0.05
 
 # Yields wherever it may be made to wait.
 Job = Callable[[], Iterator[None]]
@@ -33,6 +35,7 @@ class Ahead:
         self._jobs: deque[Job] = deque()
         self._guesses: deque[Job] = deque(maxlen=GUESSES)
         self._thread: threading.Thread | None = None
+        self._working = False
 
     def submit(self, job: Job) -> None:
         """To be done after those before it."""
@@ -41,6 +44,11 @@ class Ahead:
     def guess(self, job: Job) -> None:
         """To be done next, or never, if newer guesses come."""
         self._add(self._guesses, job)
+
+    def idle(self) -> bool:
+        """Whether nothing is to be done, nor being done."""
+        with self._some:
+            return not (self._jobs or self._guesses or self._working)
 
     def _add(self, queue: deque[Job], job: Job) -> None:
         with self._some:
@@ -55,17 +63,31 @@ class Ahead:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while True:
             with self._some:
+                self._working = False
                 while not self._jobs and not self._guesses:
                     self._some.wait()
+                self._working = True
             with self._alone():
-                while (job := self._next()) is not None:
-                    self._work(job)
+                while self._jobs or self._guesses:
+                    self._next()
 
-    def _next(self) -> Job | None:
+    def _next(self) -> None:
+        if self._guesses:
+            self._guess()
+            return
         with self._some:
-            if self._guesses:
-                return self._guesses.pop()
-            return self._jobs.popleft() if self._jobs else None
+            job = self._jobs.popleft()
+        self._work(job)
+
+    def _guess(self) -> None:
+        """The newest, when the visitor has been given what was asked for."""
+        time.sleep(QUIET)
+        while self._busy():
+            time.sleep(PAUSE)
+        with self._some:
+            newest = self._guesses.pop() if self._guesses else None
+        if newest is not None:
+            self._work(newest, guess=True)
 
     def _work(self, job: Job, guess: bool = False) -> None:
         try:
@@ -73,10 +95,7 @@ class Ahead:
                 while self._busy():
                     time.sleep(PAUSE)
                 if not guess and self._guesses:
-                    with self._some:
-                        newest = self._guesses.pop() if self._guesses else None
-                    if newest is not None:
-                        self._work(newest, guess=True)
+                    self._guess()
         except Exception as cause:
             log.warning("work ahead ended: %r", cause)
 

@@ -81,6 +81,10 @@ class OriginFailed(ProxyError):
     reason = "Bad Gateway"
 
 
+class NoImage(OriginFailed):
+    """What the origin sent cannot be decoded: it is not to be kept."""
+
+
 class Busy(ProxyError):
     """Too much at once; `headers` carries Retry-After."""
 

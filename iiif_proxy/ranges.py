@@ -28,6 +28,13 @@ class ByteSource(Protocol):
     def read_many(self, spans: list[Span]) -> list[bytes]: ...
 
 
+class Parts(ByteSource, Protocol):
+    """A ByteSource of which the first bytes may be known already: `head`."""
+
+    @property
+    def head(self) -> bytes: ...
+
+
 def coalesce(spans: Iterable[Span], gap: int, most: int = 16 << 20) -> list[Span]:
     """The fewest spans that cover `spans`: neighbours at most `gap` bytes apart become one.
 

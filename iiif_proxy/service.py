@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from iiif_proxy.ahead import Ahead
 from iiif_proxy.concurrency import Gate, SingleFlight
-from iiif_proxy.errors import OriginFailed, SourceChanged
+from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import tile_factor, tiling
@@ -32,10 +32,10 @@ from iiif_proxy.telling import ToldGate, stage
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from iiif_proxy.ranges import ByteSource
     from iiif_proxy.sources.arrival import SourceImage
     from iiif_proxy.sources.cache import SourceCache
     from iiif_proxy.sources.held import Held
-    from iiif_proxy.sources.ranges import HttpRanges
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -168,7 +168,7 @@ class ImageService:
 
     def _ways(
         self, source: "SourceImage", environ: Environ
-    ) -> "tuple[Callable[[], HttpRanges | None], Callable[[], Held]]":
+    ) -> "tuple[Callable[[], ByteSource | None], Callable[[], Held]]":
         """To the bytes of a source: by parts if it is read so, and whole."""
         return (
             lambda: self._sources.ranges(source.record, environ),
@@ -212,7 +212,12 @@ class ImageService:
         store = self._store(located)
 
         def make() -> Entry:
-            return store.put(located.key, self._writer(located, environ), located.modified)
+            try:
+                return store.put(located.key, self._writer(located, environ), located.modified)
+            except NoImage:
+                # Its header was good: that is known, and its bytes are kept.
+                self._sources.reject(located.source.record)
+                raise
 
         key = located.key
         entry, made = self._flights.do(

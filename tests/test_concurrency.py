@@ -44,7 +44,7 @@ def at_once(count: int, work: Callable[[int], object]) -> list[object]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never came to be"
         time.sleep(0.001)
@@ -250,7 +250,7 @@ class TestProcesses:
     ) -> None:
         """Who waited for a file that its holder removed must not meet who made a new one."""
         first, waiter, third = (KeyLocks(folder) for _ in range(3))
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         waits, got, go = threading.Event(), threading.Event(), threading.Event()
         wait = locks._wait
 
@@ -284,7 +284,7 @@ class TestProcesses:
 
     def test_the_lock_file_of_another_is_left(self, folder: Path) -> None:
         first, second, third = (KeyLocks(folder) for _ in range(3))
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         with contextlib.ExitStack() as stack:
             with first.hold("k", end, Recent()):
                 for lock in folder.iterdir():

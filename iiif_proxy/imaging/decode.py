@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from iiif_proxy.errors import OriginFailed
+from iiif_proxy.errors import NoImage
 from iiif_proxy.imaging import light
 from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, WHOLE, Levels
 from iiif_proxy.imaging.reading import NO_IMAGE
@@ -34,7 +34,7 @@ def fill(
     `linear`: coarser levels average light (`light.py`).
     `partial`: what decodes of broken data will do.
     Marks the levels WHOLE, or FAILED when the data do not hold what the header says; then raises
-    OriginFailed.
+    NoImage.
     """
     shrinker = threading.Thread(target=_shrink, args=(levels, linear), daemon=True)
     shrinker.start()
@@ -42,7 +42,7 @@ def fill(
         if progressive(opened, levels):
             done = _decode_rows(levels, opened, feed)
             if not done and not partial:
-                raise OriginFailed(NO_IMAGE, "broken off")
+                raise NoImage(NO_IMAGE, "broken off")
         else:
             levels.image(1).im.paste(convert(opened).im, (0, 0, *opened.size))
         levels.advance(1, levels.shape.height)
@@ -50,7 +50,7 @@ def fill(
         levels.state = WHOLE
     except Exception as cause:
         levels.state = FAILED
-        raise OriginFailed(NO_IMAGE, repr(cause)) from cause
+        raise NoImage(NO_IMAGE, repr(cause)) from cause
 
 
 def progressive(opened: Image.Image, levels: Levels) -> bool:

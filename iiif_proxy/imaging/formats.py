@@ -11,7 +11,7 @@ from typing import IO
 
 from PIL import Image, ImageFile
 
-from iiif_proxy.errors import NotFound, OriginFailed
+from iiif_proxy.errors import NoImage, NotFound, OriginFailed
 from iiif_proxy.imaging import openers
 from iiif_proxy.imaging.openers import OPENERS
 from iiif_proxy.imaging.optional import needed
@@ -29,7 +29,7 @@ def readable(head: bytes) -> str:
     """As `sniff`, for what can be opened here; OriginFailed for anything else."""
     name = sniff(head)
     if name is None:
-        raise OriginFailed("What the origin sent is no image that this server knows.")
+        raise NoImage("What the origin sent is no image that this server knows.")
     if name not in OPENERS:
         raise OriginFailed(f"The origin sent a {name} file, which this server cannot read.")
     if name in EXTRAS:

@@ -10,7 +10,7 @@ from secrets import token_hex
 
 from PIL import Image
 
-from iiif_proxy.errors import Busy, OriginFailed
+from iiif_proxy.errors import Busy, NoImage
 
 # States of a set of levels: SETTLED has given its fine levels back.
 ARRIVING, WHOLE, SETTLED, FAILED, CLOSED = range(5)
@@ -171,14 +171,14 @@ class Levels:
     def wait(self, factor: int, rows: int, timeout: float, owned: Callable[[], bool]) -> None:
         """Until so many rows of a level are there.
 
-        Raises OriginFailed, Busy after `timeout` seconds, and LevelsLost when nobody works on it.
+        Raises NoImage, Busy after `timeout` seconds, and LevelsLost when nobody works on it.
         """
         end = time.monotonic() + timeout
         check = time.monotonic() + ALIVE_EVERY
         while self.rows(factor) < rows:
             now = time.monotonic()
             if self.state == FAILED:
-                raise OriginFailed("What the origin sent is no image that can be decoded.")
+                raise NoImage("What the origin sent is no image that can be decoded.")
             if self.state == CLOSED or (now > check and not owned()):
                 raise LevelsLost
             if now > end:

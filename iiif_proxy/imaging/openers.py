@@ -37,12 +37,19 @@ from iiif_proxy.imaging.tiff import Tiff
 from iiif_proxy.imaging.tiffdeep import DeepTiff
 from iiif_proxy.ranges import OfFile
 
+# Read at once. With Pillow's 64 KiB libjpeg falls out of its fast loop at the end of each block:
+# 24 MP at 1/8 took 78.6 ms, so 71.6, with 1 MiB 70.9 (where rows then show later).
+JPEG_BLOCK = 256 << 10
 MOST_OF_AN_ICON = 1024
 Opener = Callable[[IO[bytes], Reading], ImageFile.ImageFile]
 
 
 class _Jpeg(JpegImageFile):
     """Also for MPO: its first picture. Resolution in EXIF is not looked for: that may warn."""
+
+    def _open(self) -> None:
+        super()._open()
+        self.decodermaxblock = JPEG_BLOCK
 
     def _read_dpi_from_exif(self) -> None:
         pass

@@ -10,7 +10,7 @@ from typing import IO
 
 from PIL import Image, ImageFile
 
-from iiif_proxy.errors import OriginFailed, ProxyError
+from iiif_proxy.errors import NoImage, OriginFailed, ProxyError
 
 Path = str | os.PathLike[str]
 
@@ -60,7 +60,7 @@ def decoding() -> Iterator[None]:
     except ProxyError:
         raise
     except Exception as cause:
-        raise OriginFailed(NO_IMAGE, repr(cause)) from cause
+        raise NoImage(NO_IMAGE, repr(cause)) from cause
 
 
 def load(image: Image.Image, reading: Reading) -> None:

@@ -21,7 +21,7 @@ from iiif_proxy.imaging.session import Facts, Overview, Session
 from iiif_proxy.imaging.sessions import Sessions, Start
 from iiif_proxy.imaging.signatures import HEAD, sniff
 from iiif_proxy.imaging.tiff import Tiff
-from iiif_proxy.ranges import ByteSource, FileSource
+from iiif_proxy.ranges import ByteSource, FileSource, Parts
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -117,7 +117,7 @@ class Routes:
         key: str,
         info: ImageInfo,
         content: Callable[[bool], Content],
-        parts: Callable[[], ByteSource | None],
+        parts: Callable[[], Parts | None],
         sessions: Sessions,
         reading: Reading,
         look: Look = DEFAULT,
@@ -201,10 +201,10 @@ class Routes:
 
         def start() -> Tiff:
             parts = self._parts()
-            if parts is None:
-                held = self._content(True)  # may be all that keeps the path alive
-                parts = FileSource(held.path)
-            return Tiff.open(parts)
+            if parts is not None:
+                return Tiff.open(parts, parts.head)
+            held = self._content(True)  # may be all that keeps the path alive
+            return Tiff.open(FileSource(held.path))
 
         page = self._sessions.tiff(self._key, start).at(self._reading.page)
         with gate.enter(page.price(box, width, height), timeout):

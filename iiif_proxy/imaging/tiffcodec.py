@@ -5,7 +5,7 @@ import io
 
 from PIL import Image, ImageChops
 
-from iiif_proxy.errors import OriginFailed
+from iiif_proxy.errors import NoImage, OriginFailed
 from iiif_proxy.imaging import jpegtile, tiffextra
 from iiif_proxy.imaging.tifflevel import (
     DEFLATE,
@@ -107,9 +107,7 @@ def decode(level: Level, planes: list[bytes], rows: int, shrink: int = 1) -> Ima
         raise
     # ImageCodecs raises what it likes; a codec that fails costs one answer.
     except Exception as error:
-        raise OriginFailed(
-            "A tile of the source image cannot be decoded.", cause=repr(error)
-        ) from error
+        raise NoImage("A tile of the source image cannot be decoded.", cause=repr(error)) from error
 
 
 def _decode(level: Level, planes: list[bytes], rows: int, shrink: int) -> Image.Image:

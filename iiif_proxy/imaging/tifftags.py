@@ -1,14 +1,14 @@
 """The structure of a TIFF: header, directories, values. TIFF 6.0 section 2 and BigTIFF.
 
 Everything read here may be hostile: counts are bounded before they are believed, directories are
-counted and never read twice, and every error is one OriginFailed.
+counted and never read twice, and every error is one NoImage.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from iiif_proxy.errors import OriginFailed
+from iiif_proxy.errors import NoImage
 from iiif_proxy.ranges import BlockCache, Span
 
 MAX_DIRECTORIES = 2000
@@ -35,8 +35,8 @@ _TYPES = {
 }
 
 
-def broken(cause: str) -> OriginFailed:
-    return OriginFailed("The source image is a damaged TIFF.", cause=cause)
+def broken(cause: str) -> NoImage:
+    return NoImage("The source image is a damaged TIFF.", cause=cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Array:
         return self.offset + start * width, (stop - start) * width
 
     def take(self, start: int, stop: int) -> tuple[int, ...]:
-        """The values [start, stop), read through the cache. OriginFailed if the file ends."""
+        """The values [start, stop), read through the cache. NoImage if the file ends."""
         count = stop - start
         if start < 0 or count < 0 or stop > self.count:
             raise broken(f"values {start}..{stop} of {self.count}")
@@ -105,7 +105,7 @@ class Directory:
         return Array(self.cache, self.order, code, entry.count, entry.offset, entry.inline)
 
     def numbers(self, tag: int, most: int) -> tuple[int, ...]:
-        """All the tag's unsigned integers; () if absent. OriginFailed if more than `most`."""
+        """All the tag's unsigned integers; () if absent. NoImage if more than `most`."""
         array = self.array(tag)
         if array is None:
             return ()
@@ -155,7 +155,7 @@ class Structure:
             raise broken(f"TIFF version {version}")
 
     def directory(self, offset: int) -> Directory:
-        """The directory at that offset. OriginFailed if there is none."""
+        """The directory at that offset. NoImage if there is none."""
         order, big = self.order, self.big
         head, width, tail = (8, 20, 8) if big else (2, 12, 4)
         # One read for a usual directory: the cache fetches the block around it anyway.
@@ -190,7 +190,7 @@ class Structure:
         self._cache.read_many([(offset, 8) for offset in offsets])
 
     def chain(self) -> Iterator[Directory]:
-        """The main directories in order; OriginFailed for a loop or far too many."""
+        """The main directories in order; NoImage for a loop or far too many."""
         seen: set[int] = set()
         offset = self.first
         while offset:

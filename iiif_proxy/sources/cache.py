@@ -10,6 +10,7 @@ from typing import Any
 
 from iiif_proxy.concurrency import SingleFlight
 from iiif_proxy.errors import OriginFailed, SourceChanged
+from iiif_proxy.ranges import Parts
 from iiif_proxy.sources.arrival import SourceImage
 from iiif_proxy.sources.base import Environ, LocalFile, Source
 from iiif_proxy.sources.contents import Contents
@@ -18,9 +19,9 @@ from iiif_proxy.sources.file import FileSource, opened, stamp_of, unreadable
 from iiif_proxy.sources.held import Held
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.sources.known import Known
-from iiif_proxy.sources.ranges import HttpRanges
 from iiif_proxy.sources.receive import Probe, ProbeParts, Receiver
 from iiif_proxy.sources.record import Record, hashed, of_file
+from iiif_proxy.sources.remembered import Remembered
 from iiif_proxy.stores.base import Store
 
 # So often a file may change while it is opened.
@@ -121,7 +122,11 @@ class SourceCache:
         if got.record.fingerprint != record.fingerprint:
             raise SourceChanged
         held = got.held or self._contents.get(got.record)
-        if held is None:
+        if held is None and got.record.parts is not None:
+            # Joined to a fetch that took its header only.
+            got = self._fetches.get(wanted, True)
+            held = got.held
+        if held is None or got.record.fingerprint != record.fingerprint:
             raise SourceChanged
         return held
 
@@ -154,16 +159,22 @@ class SourceCache:
             == (record.fingerprint, record.checked, record.lifetime, record.failing_since)
         )
 
-    def ranges(self, record: Record, environ: Environ) -> HttpRanges | None:
-        """The source by parts, if that is how it is read."""
+    def ranges(self, record: Record, environ: Environ) -> Parts | None:
+        """The source by parts, if that is how it is read; its directories are known already."""
         source = self._sources[record.template]
         if record.parts is None or not isinstance(source, HttpSource):
             return None
-        return source.ranges(
+        parts = source.ranges(
             record.parts["url"],
             record.parts,
             lambda: self._known.drop(record.name, record.identifier),
         )
+        noted = self._contents.noted(record)
+        if parts is None or noted is None:
+            return parts
+        with contextlib.suppress(ValueError):
+            return Remembered.of(parts, noted)
+        return parts
 
     def reject(self, record: Record) -> None:
         """The bytes turned out to be no image: the next request fetches them anew.

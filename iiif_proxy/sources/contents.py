@@ -66,6 +66,19 @@ class Contents:
         if incoming.path is not None:
             self._store.adopt(_key(record), incoming.path)
 
+    def note(self, record: Record, noted: bytes) -> None:
+        """Keep what was read of a file that is not kept whole."""
+        if record.keep:
+            self._store.put(_key(record, "parts"), lambda file: file.write(noted)).close()
+
+    def noted(self, record: Record) -> bytes | None:
+        entry = self._store.get(_key(record, "parts"))
+        if entry is None:
+            return None
+        with entry, contextlib.suppress(OSError):
+            return entry.read()
+        return None
+
     def drop(self, record: Record) -> None:
         self._store.delete(_key(record))
 
@@ -159,5 +172,5 @@ def tidy(folder: Path) -> None:
                     os.unlink(entry.path)
 
 
-def _key(record: Record) -> Key:
-    return Key(hashed(record.identifier), record.bytes_id, "source")
+def _key(record: Record, name: str = "source") -> Key:
+    return Key(hashed(record.identifier), record.bytes_id, name)

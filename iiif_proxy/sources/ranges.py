@@ -49,6 +49,7 @@ class HttpRanges:
     `changed()`, the latter after `refused()`), OriginFailed, OriginTimeout, TooManyRequests.
     """
 
+    head = b""
     # The headers that `of` wants to know.
     SAYING: ClassVar = (
         "accept-ranges", "content-encoding", "content-length", "etag", "last-modified",

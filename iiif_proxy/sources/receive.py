@@ -7,22 +7,24 @@ from dataclasses import replace
 from typing import Any
 
 from iiif_proxy.errors import OriginFailed, ProxyError, SourceChanged
+from iiif_proxy.ranges import ByteSource
 from iiif_proxy.sources.arrival import Arrival, SourceImage
 from iiif_proxy.sources.base import Answer, Source, length_of
-from iiif_proxy.sources.contents import Contents, Incoming
+from iiif_proxy.sources.contents import Contents
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.sources.known import Known
 from iiif_proxy.sources.ranges import HttpRanges
 from iiif_proxy.sources.record import Record
+from iiif_proxy.sources.remembered import Noting
 
 log = logging.getLogger(__name__)
 
 # Given the path of a whole or growing file: what its header says, or None for "not yet".
 Probe = Callable[[str, bool], Mapping[str, Any] | None]
 # Given the parts of a file and its first bytes: what its header says, None if it is better whole.
-ProbeParts = Callable[[HttpRanges, bytes], Mapping[str, Any] | None]
+ProbeParts = Callable[[ByteSource, bytes], Mapping[str, Any] | None]
 FIRST_PROBE = 2048
-TIFF_HEAD = 16
+TIFF_HEAD, HEAD = 16, 1 << 16
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Smaller files are fetched: that takes no longer than their directories.
 PARTS_LEAST = 1 << 20
@@ -74,8 +76,11 @@ class Receiver:
                 if digest:
                     digest.update(chunk)
                 if ranges is not None and incoming.size >= TIFF_HEAD:
-                    by_parts = self._by_parts(made, ranges, answer, incoming)
+                    noting = Noting(ranges, incoming.held.read(0, HEAD))
+                    by_parts = self._by_parts(made, ranges, answer, noting)
                     if by_parts is not None:
+                        arrival.head(SourceImage(by_parts))
+                        self._contents.note(by_parts, noting.to_bytes())
                         return SourceImage(self._known.keep(by_parts, arrival.since))
                     ranges = None
                     self._bounded(due or 0)
@@ -119,14 +124,13 @@ class Receiver:
         return source.ranges(answer.url, answer.headers, lambda: None)
 
     def _by_parts(
-        self, made: Record, ranges: HttpRanges, answer: Answer, incoming: Incoming
+        self, made: Record, ranges: HttpRanges, answer: Answer, noting: Noting
     ) -> Record | None:
         """A tiled TIFF behind an origin that gives parts: never fetched whole."""
-        head = incoming.held.read(0, 1 << 16)
-        if head[:4] not in TIFF:
+        if noting.head[:4] not in TIFF:
             return None
         try:
-            info = self._probe_parts(ranges, head)
+            info = self._probe_parts(noting, noting.head)
         except (ProxyError, SourceChanged) as fault:
             log.info("not read by parts: %r", fault)
             return None

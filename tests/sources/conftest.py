@@ -104,7 +104,7 @@ def left(folder: Path) -> list[str]:
     return [path.name for path in incoming.iterdir()] if incoming.exists() else []
 
 
-def until(condition: Callable[[], object], seconds: float = 5) -> None:
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
