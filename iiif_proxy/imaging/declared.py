@@ -43,6 +43,8 @@ def profile_of(image: Image.Image) -> bytes | None:
         return _coded(_cicp(image)) or embedded or _png(image)
     if embedded:
         return bytes(embedded)
+    if "nclx" in image.info:  # HEIF
+        return _coded(image.info["nclx"])
     if isinstance(image, AvifImageFile) and image.fp is not None:
         return _coded(_nclx(image.fp))
     if isinstance(image, JpegImageFile) and image.mode == "RGB":

@@ -10,8 +10,10 @@ import io
 import shutil
 import struct
 import subprocess
+import tempfile
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -29,7 +31,9 @@ SRGB_TO_D50 = numpy.array(
 )
 PROPHOTO = ((0.7976749, 0.1351917, 0.0313534), (0.2880402, 0.7118741, 0.0000857), (0, 0, 0.82521))
 P3 = ((0.51512, 0.29198, 0.15710), (0.24120, 0.69225, 0.06657), (-0.00105, 0.04189, 0.78407))
-LINEAR_STEP = numpy.linspace(0, 1, 256)
+# Of lossy files: against the reference decoder's own pixels, or against what went in.
+BY_DJPEG = 50 if shutil.which("djpeg") else 28
+BY_OPJ = 50 if shutil.which("opj_decompress") else 38
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,20 @@ def djpeg(data: bytes, fallback: Pixels) -> Pixels:
         return numpy.asarray(picture)
 
 
+def opj(data: bytes, fallback: Pixels) -> Pixels:
+    """By OpenJPEG's program; without it what went in, which is 40 dB away."""
+    program = shutil.which("opj_decompress")
+    if program is None:
+        return fallback
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "source.jp2", Path(folder) / "target.ppm"
+        source.write_bytes(data)
+        command = [program, "-i", str(source), "-o", str(target)]
+        subprocess.run(command, capture_output=True, check=True)
+        with Image.open(target) as picture:
+            return numpy.asarray(picture)
+
+
 def without_adobe(data: bytes) -> bytes:
     at = data.index(b"\xff\xee")
     return data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
@@ -168,33 +186,39 @@ def jpegs() -> dict[str, Kind]:
     )
     ours = "libvips assumes a press that it brings along"
     return {
-        "JPEG": Kind(plain, shown),
-        "JPEG 4:2:0": Kind(half := jpeg(picture, subsampling=2), djpeg(half, COLOUR)),
-        "JPEG progressive": Kind(jpeg(picture, progressive=True), shown),
-        "JPEG gray": Kind(gray, djpeg(gray, GRAY)),
+        "JPEG": Kind(plain, shown, BY_DJPEG),
+        "JPEG 4:2:0": Kind(half := jpeg(picture, subsampling=2), djpeg(half, COLOUR), BY_DJPEG),
+        "JPEG progressive": Kind(jpeg(picture, progressive=True), shown, BY_DJPEG),
+        "JPEG gray": Kind(gray, djpeg(gray, GRAY), BY_DJPEG),
         "JPEG gray, gamma 1.8": Kind(
             jpeg(Image.fromarray(GRAY), icc_profile=profiles.gray(1.8)),
             curve((djpeg(gray, GRAY) / 255) ** 1.8),
+            BY_DJPEG,
         ),
-        "JPEG Adobe RGB": Kind(jpeg(picture, icc_profile=profiles.rgb()), adobe),
+        "JPEG Adobe RGB": Kind(jpeg(picture, icc_profile=profiles.rgb()), adobe, BY_DJPEG),
         "JPEG Adobe RGB by EXIF": Kind(
-            jpeg(picture, exif=adobe_exif()), adobe, convention="libvips does not look at EXIF"
+            jpeg(picture, exif=adobe_exif()),
+            adobe,
+            BY_DJPEG,
+            convention="libvips does not look at EXIF",
         ),
         "JPEG Display P3": Kind(
-            jpeg(picture, icc_profile=profiles.rgb(P3, 2.2)), by_matrix((shown / 255) ** 2.2, P3)
+            jpeg(picture, icc_profile=profiles.rgb(P3, 2.2)),
+            by_matrix((shown / 255) ** 2.2, P3),
+            BY_DJPEG,
         ),
         "JPEG ProPhoto": Kind(
             jpeg(picture, icc_profile=profiles.rgb(PROPHOTO, 1.8)),
             by_matrix((shown / 255) ** 1.8, PROPHOTO),
-            45,
+            min(45, BY_DJPEG),
         ),
         "JPEG by a table (LUT)": Kind(
             jpeg(picture, icc_profile=profiles.faded()),
             by_littlecms(Image.fromarray(shown), profiles.faded()),
-            44,
+            min(44, BY_DJPEG),
         ),
-        "JPEG broken profile": Kind(jpeg(picture, icc_profile=b"no profile" * 30), shown),
-        "JPEG profile of CMYK": Kind(jpeg(picture, icc_profile=cmyk), shown),
+        "JPEG broken profile": Kind(jpeg(picture, icc_profile=b"no profile" * 30), shown, BY_DJPEG),
+        "JPEG profile of CMYK": Kind(jpeg(picture, icc_profile=cmyk), shown, BY_DJPEG),
         "JPEG CMYK with profile": Kind(jpeg(ink, icc_profile=cmyk), printed, lossy),
         "JPEG CMYK": Kind(jpeg(ink), SUBTRACTED, lossy, ours),
         "JPEG YCCK": Kind(ycck, SUBTRACTED, lossy, ours),
@@ -328,6 +352,10 @@ def tiffs() -> dict[str, Kind]:
             tiff(floats, extratags=limits), GRAY.astype(float), convention=no_range
         ),
         "TIFF YCbCr JPEG": Kind(ycc, COLOUR, 38),
+        "TIFF YCbCr": Kind(
+            saved(Image.fromarray(COLOUR).convert("YCbCr"), "TIFF"), COLOUR, 44,
+            "libvips shows the numbers as RGB",
+        ),
         "TIFF Lab": Kind(
             tiff(_lab8() ^ numpy.array([0, 128, 128], numpy.uint8), photometric="cielab"),
             COLOUR, 40, "libvips cannot read it",
@@ -405,6 +433,10 @@ def others() -> dict[str, Kind]:
     clear = numpy.where(numpy.asarray(few) == 7, 0, 255)
     header = f"{WIDTH} {HEIGHT} 65535\n".encode()
     wide = imagecodecs.avif_encode(COLOUR, level=100, primaries=12, transfer=13, matrix=0)
+    lossy = saved(
+        Image.fromarray(COLOUR), "JPEG2000", irreversible=True, quality_mode="dB",
+        quality_layers=[40], mct=1,
+    )  # fmt: skip
     unknown = "libvips has no reader for it here"
     return {
         "WebP lossless, alpha": Kind(
@@ -426,6 +458,9 @@ def others() -> dict[str, Kind]:
         ),
         "JPEG 2000": Kind(
             saved(Image.fromarray(COLOUR), "JPEG2000"), COLOUR, convention=unknown
+        ),
+        "JPEG 2000 lossy": Kind(
+            lossy, opj(lossy, COLOUR), BY_OPJ, unknown
         ),
         "JPEG 2000 16": Kind(
             imagecodecs.jpeg2k_encode(DEEP, level=0), DEEP / 257, convention=unknown

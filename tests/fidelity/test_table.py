@@ -1,6 +1,7 @@
 """The reference table: every kind of source, by the whole proxy, against independent pixels."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -33,6 +34,12 @@ def ask_for(asked: Asked, name: str) -> tuple[str, Kind]:
 
 def is_gray(kind: Kind) -> bool:
     return kind.wanted.ndim == 2 or kind.wanted.shape[2] == 2
+
+
+@pytest.mark.parametrize("program", ["djpeg", "opj_decompress"])
+def test_the_reference_decoders_are_here(need: Callable[[str], str], program: str) -> None:
+    """Without them lossy files are compared with what they were made of, which says less."""
+    need(program)
 
 
 @pytest.mark.parametrize("name", NAMES)
