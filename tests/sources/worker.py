@@ -7,11 +7,11 @@ from pathlib import Path
 
 from iiif_proxy.concurrency import SingleFlight
 from iiif_proxy.errors import ProxyError, SourceChanged
+from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.sources.base import Source
 from iiif_proxy.sources.cache import SourceCache
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.disk import DiskStore
-from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.wiring import probe_parts, probe_with
 
 # Seconds that no test has to wait for in vain.
