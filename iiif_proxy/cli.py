@@ -8,7 +8,9 @@ from iiif_proxy import __version__
 from iiif_proxy.commands.options import Mistake
 from iiif_proxy.settings import SettingsError
 
-COMMANDS = ("serve", "check", "info", "explain", "warm", "purge", "export", "stats")
+COMMANDS = (
+    "serve", "check", "info", "explain", "warm", "purge", "export", "stats", "completion",
+)  # fmt: skip
 EXIT_CODES = """\
 exit codes: 0 done and all is well, 1 done and something is not well (it is said what),
             2 a mistake in the arguments or settings, 130 interrupted"""

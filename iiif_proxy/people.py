@@ -1,13 +1,18 @@
 """From settings to what people see: health, pages, explanations. The rest of the parts list."""
 
+import heapq
+import json
+import os
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from iiif_proxy.explaining import Explainer
 from iiif_proxy.health import Health
+from iiif_proxy.iiif.urls import encode
 from iiif_proxy.service import ImageService
 from iiif_proxy.settings import Settings
-from iiif_proxy.web.own import Own
+from iiif_proxy.web.own import Links, Own
 from iiif_proxy.web.peers import Peers
 from iiif_proxy.wiring import features_of, records_size
 
@@ -17,11 +22,37 @@ def own_of(settings: Settings, peers: Peers, service: ImageService) -> Own:
     return Own(
         settings.prefix,
         peers,
-        settings.openseadragon_url,
+        Links(
+            settings.openseadragon_url, settings.viewers, settings.annotations, settings.base_url
+        ),
         health=health.report,
         stores=health.stores,
         explain=Explainer(service, settings.prefix, settings.default_version).explain,
+        recent=lambda: recent(settings.cache_dir) if settings.recent else [],
     )
+
+
+def annotations_of(settings: Settings, identifier: str) -> str | None:
+    """The URL of an image's annotation page."""
+    found = settings.annotations
+    return found.replace("{id}", encode(identifier)) if found else None
+
+
+def recent(cache: Path | None, most: int = 24) -> list[str]:
+    """Identifiers whose source was looked at last, newest first: their records are the newest."""
+    if cache is None:
+        return []
+    try:
+        with os.scandir(cache / "records") as found:
+            folders = [(e.stat().st_mtime_ns, e.path) for e in found if e.name[0] != "."]
+    except OSError:
+        return []
+    names: dict[str, None] = {}
+    for _, folder in heapq.nlargest(most, folders):
+        for path in Path(folder).glob("record/*.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                names[str(json.loads(path.read_bytes())["identifier"])] = None
+    return list(names)
 
 
 def health_of(settings: Settings) -> Health:

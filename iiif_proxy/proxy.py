@@ -18,7 +18,7 @@ from iiif_proxy.errors import (
 from iiif_proxy.iiif import manifest, urls
 from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest
 from iiif_proxy.located import Located
-from iiif_proxy.people import own_of
+from iiif_proxy.people import annotations_of, own_of
 from iiif_proxy.settings import load
 from iiif_proxy.sources.arrival import SourceImage
 from iiif_proxy.upstream import raw_target
@@ -228,7 +228,13 @@ class IIIFProxy:
         label, extras = request.identifier.rpartition("/")[2], self._extras(request.identifier)
         uri = self._uri(request, environ)
         document = manifest.document(
-            info, uri, request.api.NUMBER, label, self.service.limits, extras
+            info,
+            uri,
+            request.api.NUMBER,
+            label,
+            self.service.limits,
+            extras,
+            annotations_of(self.settings, request.identifier),
         )
         fields = [
             ("Content-Type", manifest.CONTENT_TYPE),

@@ -32,6 +32,8 @@ from iiif_proxy.values import (
     some_seconds,
     templates,
     url,
+    url_with_id,
+    viewers,
     words,
 )
 
@@ -201,6 +203,19 @@ class Settings:
     preserve_host: bool = setting(boolean, "off", "pass the visitor's Host on to the origin")
     openseadragon_url: str | None = setting(
         plain, "", "script URL of another OpenSeadragon for the view page"
+    )
+    viewers: tuple[tuple[str, str], ...] = setting(
+        viewers,
+        "",
+        "`Name=URL` with {manifest} in it, several: links on the view page to open an image there",
+    )
+    annotations: str | None = setting(
+        url_with_id,
+        "",
+        "URL of the annotation page of an image, with {id}: in its manifest, and where notes begin",
+    )
+    recent: bool = setting(
+        boolean, "off", "name the images asked for last on `/-/`, to whoever looks"
     )
     # Resources
     memory: int = setting(

@@ -141,6 +141,27 @@ def networks(text: str) -> tuple[Network, ...]:
         raise ValueError("addresses or networks such as 127.0.0.1 10.0.0.0/8 ::1") from None
 
 
+def viewers(text: str) -> tuple[tuple[str, str], ...]:
+    """Words `Name=https://…{manifest}…`; `_` in a name is a space."""
+    found = []
+    for word in text.split():
+        name, equals, template = word.partition("=")
+        if not (name and equals and is_url(template.replace("{manifest}", "x"))):
+            raise ValueError(
+                "words such as Mirador=https://viewer.example/?iiif-content={manifest}"
+            )
+        if "{manifest}" not in template:
+            raise ValueError(f"complete: {name} needs {{manifest}} in its address")
+        found.append((name.replace("_", " "), template))
+    return tuple(found)
+
+
+def url_with_id(text: str) -> str | None:
+    if text and not (is_url(text.replace("{id}", "x")) and "{id}" in text):
+        raise ValueError("an http(s) URL with {id} in it")
+    return text or None
+
+
 def words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 

@@ -1,11 +1,19 @@
 """What every test may use. The surroundings of whoever runs them do not count."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.servers import Served
 
 IN_CI = os.environ.get("CI") == "true"
 PACKAGES = {
@@ -14,6 +22,7 @@ PACKAGES = {
     "jpegtran": "libjpeg-turbo-progs",
     "nginx": "nginx-light",
     "opj_decompress": "libopenjp2-tools",
+    "systemd-analyze": "systemd",
 }
 
 for name in list(os.environ):
@@ -42,3 +51,36 @@ def need() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def browser(need: Callable[[str], str]) -> Iterator["Browser"]:
+    """Debian's Chromium, one for all tests of a process; each test has a context of its own."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = need("chromium")
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., "Served"]]:
+    """`sidecar(folder, recent="on")` serves the images of a folder; the same for the same."""
+    from tests.servers import gunicorn
+
+    running: dict[tuple[object, ...], Served] = {}
+    with contextlib.ExitStack() as stack:
+
+        def serve(folder: Path, **settings: str) -> "Served":
+            key = (folder, *sorted(settings.items()))
+            if key not in running:
+                values = {"source": f"file:{folder}/{{id}}", "predict": "off"} | settings
+                values["cache_dir"] = str(tmp_path_factory.mktemp("cache"))
+                environ = {f"IIIF_PROXY_{name.upper()}": value for name, value in values.items()}
+                running[key] = stack.enter_context(gunicorn("iiif_proxy.wsgi", environ))
+            return running[key]
+
+        yield serve

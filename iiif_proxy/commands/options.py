@@ -10,12 +10,18 @@ def add_identifiers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "identifiers", nargs="*", metavar="ID", help="identifiers as they are, not encoded"
     )
-    parser.add_argument(
+    from_file = parser.add_argument(
         "--from",
         dest="file",
         metavar="FILE",
         help="read more identifiers from a file, one a line; - is standard input",
     )
+    files(from_file)
+
+
+def files(action: argparse.Action) -> None:
+    """Let shells complete names of files: shtab, which makes their scripts, looks for this."""
+    action.complete = {"bash": "_shtab_compgen_files", "zsh": "_files"}  # type: ignore[attr-defined]
 
 
 class Mistake(Exception):

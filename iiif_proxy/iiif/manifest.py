@@ -12,9 +12,16 @@ THUMBNAIL = (400, 400)
 
 
 def document(
-    info: ImageInfo, uri: str, version: int, label: str, limits: Limits, extras: Extras
+    info: ImageInfo,
+    uri: str,
+    version: int,
+    label: str,
+    limits: Limits,
+    extras: Extras,
+    annotations: str | None = None,
 ) -> dict[str, Any]:
-    """`uri` is the image's base URI, `version` that of its Image API."""
+    """`uri` is the image's base URI, `version` that of its Image API; `annotations`: the URL of an
+    annotation page."""
     whole = Box(0, 0, info.width, info.height)
     width, height = largest(whole, limits, False)
     small_width, small_height = largest(whole, limits, False, THUMBNAIL)
@@ -36,7 +43,7 @@ def document(
         "height": small_height,
         "service": service,
     }
-    canvas = f"{uri}/canvas/1"
+    canvas = canvas_of(uri)
     painting = {
         "id": f"{canvas}/painting",
         "type": "Annotation",
@@ -44,6 +51,7 @@ def document(
         "body": image,
         "target": canvas,
     }
+    notes = [{"id": annotations, "type": "AnnotationPage"}] if annotations else None
     return present(
         {
             "@context": CONTEXT,
@@ -54,20 +62,28 @@ def document(
             "requiredStatement": _statement(extras.attribution),
             "thumbnail": [thumbnail],
             "items": [
-                {
-                    "id": canvas,
-                    "type": "Canvas",
-                    "label": {"none": ["1"]},
-                    "width": info.width,
-                    "height": info.height,
-                    "thumbnail": [thumbnail],
-                    "items": [
-                        {"id": f"{canvas}/page", "type": "AnnotationPage", "items": [painting]}
-                    ],
-                }
+                present(
+                    {
+                        "id": canvas,
+                        "type": "Canvas",
+                        "label": {"none": ["1"]},
+                        "width": info.width,
+                        "height": info.height,
+                        "thumbnail": [thumbnail],
+                        "items": [
+                            {"id": f"{canvas}/page", "type": "AnnotationPage", "items": [painting]}
+                        ],
+                        "annotations": notes,
+                    }
+                )
             ],
         }
     )
+
+
+def canvas_of(uri: str) -> str:
+    """Where annotations of the image point to; as large as the image in its own pixels."""
+    return f"{uri}/canvas/1"
 
 
 def service_of(uri: str, version: int) -> dict[str, str]:

@@ -4,7 +4,8 @@ import html
 import json
 import mimetypes
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,28 @@ from iiif_proxy.web import errors
 from iiif_proxy.web.answers import see_other
 from iiif_proxy.web.headers import CORS, NOSNIFF, Environ, Headers
 from iiif_proxy.web.pages import explained, index
-from iiif_proxy.web.pages.page import filled, framed, policy
+from iiif_proxy.web.pages.page import Markup, anchor, filled, framed, policy
 from iiif_proxy.web.peers import Peers
 from iiif_proxy.web.telling import METRICS_TYPE, exposition
 
 STATIC = resources.files("iiif_proxy.web") / "static"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)?")
+ANNOTORIOUS = "annotorious/annotorious.js"
 OPENSEADRAGON = "openseadragon/openseadragon.min.js"
 HTML = "text/html; charset=utf-8"
 StartResponse = Callable[..., Any]
 Explain = Callable[[str, Environ], explained.Explanation]
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What settings say of other places: a script, viewers by name with `{manifest}` in their
+    addresses, where annotations are with `{id}`, and the public address."""
+
+    openseadragon: str | None = None
+    viewers: Sequence[tuple[str, str]] = ()
+    annotations: str | None = None
+    base: str | None = None
 
 
 class Own:
@@ -35,15 +48,17 @@ class Own:
         self,
         prefix: str,
         peers: Peers,
-        openseadragon: str | None,
+        links: Links,
         *,
         health: Callable[[], tuple[bool, dict[str, Any]]],
         stores: Mapping[str, Path],
         explain: Explain,
+        recent: Callable[[], list[str]],
     ) -> None:
         self._prefix = prefix
         self._peers = peers
-        self._openseadragon = openseadragon
+        self._links = links
+        self._recent = recent
         self._health = health
         self._stores = stores
         self._explain = explain
@@ -58,6 +73,7 @@ class Own:
             "static": self._static,
             "view": self._view,
             "compare": self._compare,
+            "annotate": self._annotate,
             "explain": self._explained,
         }.get(name)
         if found is None:
@@ -83,7 +99,7 @@ class Own:
             body = f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(error.public)}</p>\n{about}"
             return framed(title, body, own)
 
-        return errors.answer(error, environ, page=page)
+        return errors.answer(error, environ, page=page, base=self._links.base)
 
     # For machines
 
@@ -118,14 +134,16 @@ class Own:
 
     def _index(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         own = self._own(environ)
-        body = framed("iiif-proxy", index.body(own, self._prefix), own)
-        return _send(body, HTML, "no-cache", environ, start_response, policy())
+        well, checks = self._health()
+        inside = index.body(own, self._prefix, well, checks, self._recent())
+        body = framed("iiif-proxy", inside, own)
+        return _send(body, HTML, "no-cache", environ, start_response, policy(self._links.base))
 
     def _led(self, name: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """From the index's forms, whose fields are in the query, to the page itself."""
         given = {key: value[0] for key, value in parse_qs(environ.get("QUERY_STRING", "")).items()}
         rest = None
-        if name == "view" and "id" in given:
+        if name in {"view", "annotate"} and "id" in given:
             rest = quote(given["id"], safe="")
         elif name == "compare" and {"one", "two"} <= set(given):
             rest = f"{quote(given['one'], safe='')}/{quote(given['two'], safe='')}"
@@ -142,6 +160,11 @@ class Own:
         """The viewer page; whether the identifier exists is for its info.json to say."""
         return self._viewer("view.html", [identifier], environ, start_response)
 
+    def _annotate(
+        self, identifier: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        return self._viewer("annotate.html", [identifier], environ, start_response)
+
     def _compare(
         self, rest: str, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
@@ -154,8 +177,19 @@ class Own:
         self, name: str, identifiers: list[str], environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         own = self._own(environ)
-        script = self._openseadragon or f"{own}/static/{OPENSEADRAGON}"
+        links = self._links
+        script = links.openseadragon or f"{own}/static/{OPENSEADRAGON}"
         values = {"own": own, "static": f"{own}/static", "openseadragon": script}
+        [first, *_] = identifiers
+        remote = (links.annotations or "").replace("{id}", quote(unquote(first), safe=""))
+        manifest = f"{own.removesuffix('/-')}/3/{first}/manifest.json"
+        there = [
+            anchor(template.replace("{manifest}", quote(manifest, safe="")), name)
+            for name, template in links.viewers
+        ]
+        values |= {"annotations": remote, "viewers": Markup(" ".join(there)), "annotate": ""}
+        if (STATIC / ANNOTORIOUS).is_file():
+            values["annotate"] = anchor(f"{own}/annotate/{first}", "notes")
         for mark, encoded in zip(("", "2"), identifiers, strict=False):
             image = f"{own.removesuffix('/-')}/3/{encoded}"
             values |= {
@@ -164,9 +198,11 @@ class Own:
                 f"info{mark}": f"{image}/info.json",
                 f"image{mark}": f"{image}/full/!1000,1000/0/default.jpg",
                 f"manifest{mark}": f"{image}/manifest.json",
+                f"canvas{mark}": f"{image}/canvas/1",  # As iiif/manifest.py has it.
             }
         page = filled((STATIC / name).read_text("utf-8"), values)
-        extra = policy(script)
+        fetched = remote if name == "annotate.html" else ""
+        extra = policy(links.base, links.openseadragon or "", fetched)
         return _send(
             page.encode("utf-8", "replace"), HTML, "no-cache", environ, start_response, extra
         )
@@ -180,7 +216,7 @@ class Own:
             return _send(body, "application/json", "no-store", environ, start_response)
         inside = explained.body(found, self._peers.base(environ))
         body = framed("Why is it answered so?", inside, self._own(environ))
-        return _send(body, HTML, "no-store", environ, start_response, policy())
+        return _send(body, HTML, "no-store", environ, start_response, policy(self._links.base))
 
 
 def _send(

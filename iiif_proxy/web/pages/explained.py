@@ -71,8 +71,13 @@ def body(found: Explanation, base: str) -> str:
         advice(found, base),
     ]
     if found.parts:
-        rows = [(part.name, f"{part.written}  –  {part.means}") for part in found.parts]
-        parts += ["<h2>How it was read</h2>", table(rows)]
+        rows = [
+            f'<tr class="{"fault" if part.fault else "well"}">'
+            f'<th scope="row">{html.escape(part.name)} '
+            f"<code>{html.escape(part.written)}</code></th><td>{html.escape(part.means)}</td></tr>"
+            for part in found.parts
+        ]
+        parts += ["<h2>How it was read</h2>", "<table>", *rows, "</table>"]
     if found.facts:
         parts += ["<h2>What it comes to</h2>", table(found.facts.items())]
     return "\n".join(parts)

@@ -33,15 +33,24 @@ def framed(title: str, body: str, own: str) -> bytes:
     return page.encode("utf-8", "replace")
 
 
-def policy(script: str = "") -> Headers:
-    """No inline script or style, nothing from elsewhere but the viewer's `script`."""
-    host = re.match(r"https?://[^/;,\s]+", script)
+def policy(base: str | None = None, script: str = "", fetched: str = "") -> Headers:
+    """No inline script or style, and nothing from elsewhere but what settings name.
+
+    `base`: the public address, where it is set; `script`: of the viewer; `fetched`: of notes.
+    """
+    ours = f"'self' {host(base or '')}".strip()
     rules = (
-        "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; "
-        f"script-src 'self' {host[0] if host else ''}; "
+        f"default-src {ours}; img-src {ours} data: blob:; style-src {ours}; "
+        f"script-src {ours} {host(script)}; connect-src {ours} {host(fetched)}; "
         "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
     )
     return [("Content-Security-Policy", rules), ("Referrer-Policy", "same-origin")]
+
+
+def host(address: str) -> str:
+    """Scheme, host and port of an address, as a policy names them; "" for a path."""
+    found = re.match(r"https?://[A-Za-z0-9._:\[\]-]+", address)
+    return found[0] if found else ""
 
 
 def table(rows: Iterable[tuple[str, str]]) -> str:
@@ -53,10 +62,19 @@ def table(rows: Iterable[tuple[str, str]]) -> str:
     return "<table>\n" + "\n".join(lines) + "\n</table>"
 
 
+class Markup(str):
+    """HTML already."""
+
+
+def anchor(address: str, text: str) -> Markup:
+    return Markup(f'<a href="{html.escape(address)}">{html.escape(text)}</a>')
+
+
 def filled(template: str, values: dict[str, str]) -> str:
     """A template file with `{name}` replaced by escaped data, each place once."""
 
     def value(found: re.Match[str]) -> str:
-        return html.escape(values[found[1]]) if found[1] in values else found[0]
+        data = values.get(found[1], found[0])
+        return data if isinstance(data, Markup) or found[1] not in values else html.escape(data)
 
     return re.sub(r"\{(\w+)\}", value, template)

@@ -32,6 +32,7 @@
     viewer.addHandler("open", () => { if (++opened === 2) { body.dataset.state = "open"; follow(viewers[0]); } });
     viewer.addHandler("open-failed", async () => {
       body.dataset.state = "plain";
+      $("both").classList.add("failed");
       const info = viewer === viewers[0] ? body.dataset.info : body.dataset.info2;
       try {
         $("message").textContent = (await (await fetch(info, { headers: { Accept: "application/json" } })).json()).error;
