@@ -80,8 +80,8 @@ def prepared(image: Image.Image, look: Look = DEFAULT) -> Prepared:
     keep = look.profile == KEEP and image.mode not in _UNKEPT and not alpha and not large
     if profile is not None and not keep and image.mode[:1] in ("I", "F"):
         return Prepared(working(image, _table(profile)), None, "")
-    managed = getattr(image, "srgb_by", None)  # tiffdeep
-    if managed is not None and not keep and managed(look.cmyk):
+    managed = getattr(image, "srgb_by", None)  # deep, tiffdeep
+    if managed is not None and not keep and managed(profile, look.cmyk):
         profile = None
     convert = working(image)
     keyed = alpha or ("transparency" in image.info and image.mode != "RGBA")
