@@ -174,6 +174,8 @@ def test_metrics_tell_of_stages_and_stores(telling: Proxy) -> None:
     assert counted(telling, 'iiif_proxy_cache_bytes{store="derivatives"}') > 0
     assert counted(telling, 'iiif_proxy_source_answers_total{outcome="new"}') >= 1
     assert counted(telling, 'iiif_proxy_answered_bytes_total{kind="image"}') > 0
+    assert counted(telling, 'iiif_proxy_check_ok{check="origin"}') == 1
+    assert counted(telling, 'iiif_proxy_check_ok{check="cache"}') == 1
 
 
 def await_workers(proxy: Proxy, count: int, without: int = 0) -> None:
