@@ -2,9 +2,10 @@
 
     python -m bench [--long] [--only CASE ...] [--rounds N]
 
-The short form takes about two minutes. `--long` adds the growth curves (source size, cached files,
-clients) as tables and plots. Everything lands in bench/results/ too: results.json, results.md,
-*.svg; `--docs FOLDER` puts the plots there as well. docs/performance.md says what each line means.
+The short form takes about two minutes. `--long` adds a replayed visit and the growth curves (source
+size, cached files, clients) as tables and plots. Everything lands in bench/results/ too:
+results.json, results.md, *.svg; `--docs FOLDER` puts the plots there as well. docs/performance.md
+says what each line means.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from bench import cases, growth, upkeep
 from bench.common import Bench
 from bench.corpus import corpus
 from bench.figures import Figure, save
+from bench.replay import replay
 from bench.server import origin
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,7 +34,10 @@ CASES = {
     "crowd": upkeep.crowd,
     "memory": upkeep.memory,
     "passing": cases.passing,
+    "replay": replay,
 }
+# With --long, or by name.
+LONG = {"replay"}
 
 
 def main() -> int:
@@ -42,7 +47,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--docs", type=Path, help="a folder for copies of the plots")
     chosen = parser.parse_args()
-    wanted = chosen.only or [*CASES, *(growth.CURVES if chosen.long else ())]
+    short = [name for name in CASES if name not in LONG]
+    wanted = chosen.only or ([*CASES, *growth.CURVES] if chosen.long else short)
     RESULTS.mkdir(exist_ok=True)
     long = any(name in growth.CURVES for name in wanted)
     made = corpus(RESULTS, long)

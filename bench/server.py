@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import logging
 import os
 import re
 import shutil
@@ -133,17 +132,22 @@ def constant_beside(proxy: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def serve_sidecar(bind: str) -> None:
-    from iiif_proxy.cli import Server
-    from iiif_proxy.proxy import IIIFProxy
+    """As `iiif-proxy serve` does it, its counters and log included."""
+    from iiif_proxy.commands.serve import counting_together
     from iiif_proxy.settings import load
 
-    class Beside(Server):
-        def load(self) -> Any:
-            return constant_beside(IIIFProxy())
-
     settings = load(os.environ)
-    logging.basicConfig(level=settings.log_level.upper())
-    Beside(bind, settings).run()
+    with counting_together():
+        from iiif_proxy.commands.server import Server
+        from iiif_proxy.proxy import IIIFProxy
+        from iiif_proxy.telling import to_stderr
+
+        class Beside(Server):
+            def load(self) -> Any:
+                return constant_beside(IIIFProxy())
+
+        to_stderr(settings.log_level, settings.log_format)
+        Beside(bind, settings).run()
 
 
 class Sidecar:

@@ -11,11 +11,12 @@ from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import stored_name
 from iiif_proxy.iiif.tiles import Tiling, tile_boxes, tile_factor, tiling
 from iiif_proxy.imaging.encode import EncodeOptions, encode
-from iiif_proxy.imaging.levels import ARRIVING, WHOLE
+from iiif_proxy.imaging.levels import ARRIVING, WHOLE, LevelsLost
 from iiif_proxy.imaging.look import Look
 from iiif_proxy.imaging.pixels import profile_in
 from iiif_proxy.imaging.reader import Reader
 from iiif_proxy.imaging.render import render
+from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.session import KEPT_SIDE, Session
 from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.located import Located
@@ -73,6 +74,19 @@ class Preparing:
         if self._write_ahead and self._has_room(located):
             self._ahead.submit(lambda: self._all_tiles(located, session))
 
+    def cut(self, located: Located, routes: Routes) -> None:
+        """A tile came from a session: its neighbours are next, unless all tiles are written."""
+        if self._write_ahead and self._has_room(located):
+            return
+
+        def read(box: Box, width: int, height: int) -> "Image":
+            image, _ = routes.tile(box, width, height, self._patience)
+            if image is None:
+                raise LevelsLost
+            return image
+
+        self._guess(located, read)
+
     def answered(self, located: Located, read: "Read") -> None:
         """Something was read straight from the file: what is the next?
 
@@ -80,14 +94,17 @@ class Preparing:
         is kept for them. (Not after a thumbnail, which is asked once.)
         """
         if located.info.tile_width:
-            if self._predict and located.source.record.keep and self._room >= NEIGHBOURS:
-                self._ahead.guess(lambda: self._neighbours(located, read))
+            self._guess(located, read)
         elif (
             self._write_ahead
             and self._has_room(located)
             and max(located.plan.width, located.plan.height) >= VIEW
         ):
             self._ahead.submit(lambda: self._level(located, read))
+
+    def _guess(self, located: Located, read: "Read") -> None:
+        if self._predict and located.source.record.keep and self._room >= NEIGHBOURS:
+            self._ahead.guess(lambda: self._neighbours(located, read))
 
     def _has_room(self, located: Located) -> bool:
         info = located.info

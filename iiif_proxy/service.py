@@ -236,6 +236,8 @@ class ImageService:
             if begun is not None and tile:
                 self._preparing.opened(located, begun)
             if image is not None:
+                if tile:
+                    self._preparing.cut(located, routes)
                 return image
         kept = self._preparing.kept_level(located)
         if kept is not None:
