@@ -7,7 +7,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from iiif_proxy import cli, errors, metrics
 from iiif_proxy.settings import table
-from iiif_proxy.web.telling import Stores
+from iiif_proxy.web.telling import Checks, Stores
 
 PLACE = Path(__file__).parent.parent / "docs" / "reference.md"
 HEAD = """# Reference
@@ -38,8 +38,9 @@ def series() -> str:
             family = next(iter(metric.describe()))
             labels = ", ".join(metric._labelnames)
             rows.append((family.name, family.type, labels, family.documentation))
-    for family in Stores({}).collect():
-        rows.append((family.name, family.type, "store", family.documentation))
+    for label, collector in (("store", Stores({})), ("check", Checks(dict))):
+        for family in collector.collect():
+            rows.append((family.name, family.type, label, family.documentation))
     for name, kind, labels, text in sorted(rows):
         shown = f"{name}_total" if kind == "counter" else name
         lines.append(f"| `{shown}` | {kind} | {labels} | {text} |")

@@ -36,6 +36,7 @@ def ready(page: Page, name: str) -> None:
         page.get_by_label("y", exact=True).fill("1500")
         page.get_by_label("width", exact=True).fill("2800")
         page.get_by_label("height", exact=True).fill("2200")
+        expect(page.locator("#weight")).to_contain_text("800 × 629", timeout=30_000)
     if name == "annotate":
         page.get_by_role("button", name="What is seen").click()
         page.get_by_label("Note", exact=True).fill("The bay where all regions meet.")

@@ -15,7 +15,6 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.MpoImagePlugin import MpoImageFile
 from PIL.MspImagePlugin import MspImageFile
 from PIL.PcxImagePlugin import PcxImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.PsdImagePlugin import PsdImageFile
 from PIL.QoiImagePlugin import QoiImageFile
@@ -29,6 +28,7 @@ from PIL.XpmImagePlugin import XpmImageFile
 
 from iiif_proxy.errors import NotFound
 from iiif_proxy.imaging import heif, jpeg2000, pages, pdf, tiffdeep, webp
+from iiif_proxy.imaging.deep import DeepPng
 from iiif_proxy.imaging.heif import Heif
 from iiif_proxy.imaging.pdf import Pdf
 from iiif_proxy.imaging.raw import Raw, is_raw
@@ -177,7 +177,7 @@ OPENERS: dict[str, Opener] = {
     "msp": _pillow(MspImageFile),
     "pcx": _pillow(PcxImageFile),
     "pdf": lambda file, reading: Pdf(file, "", reading.page, reading.dpi),
-    "png": _pillow(PngImageFile),
+    "png": _pillow(DeepPng),
     "ppm": _pillow(PpmImageFile),
     "psd": _pillow(PsdImageFile),
     "qoi": _pillow(QoiImageFile),

@@ -8,7 +8,15 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from iiif_proxy.errors import OriginFailed, OriginTimeout, ProxyError
-from iiif_proxy.sources.base import Answer, Conditions, Environ, fill, judge, length_of
+from iiif_proxy.sources.base import (
+    REQUEST_ID,
+    Answer,
+    Conditions,
+    Environ,
+    fill,
+    judge,
+    length_of,
+)
 from iiif_proxy.sources.coding import decoded
 
 App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -82,7 +90,9 @@ class AppSource:
         environ = {
             name: value
             for name, value in outer.items()
-            if name in SAID or (name not in PERSONAL and not name.startswith(READ))
+            if name in SAID
+            or name == REQUEST_ID
+            or (name not in PERSONAL and not name.startswith(READ))
         }
         environ |= {
             "REQUEST_METHOD": "GET",

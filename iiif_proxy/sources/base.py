@@ -18,6 +18,7 @@ from iiif_proxy.errors import (
 )
 from iiif_proxy.sources.freshness import http_date
 
+REQUEST_ID = "HTTP_X_REQUEST_ID"
 Environ = dict[str, Any]
 
 # What stays as it is in a path: everything RFC 3986 allows in one, so that `ark:/1/2` is asked

@@ -13,7 +13,15 @@ from cachetools import TTLCache
 from requests.utils import requote_uri
 
 from iiif_proxy.errors import OriginFailed, OriginTimeout
-from iiif_proxy.sources.base import Answer, Conditions, Environ, fill, judge, mind_forks
+from iiif_proxy.sources.base import (
+    REQUEST_ID,
+    Answer,
+    Conditions,
+    Environ,
+    fill,
+    judge,
+    mind_forks,
+)
 from iiif_proxy.sources.coding import decoded
 from iiif_proxy.sources.ranges import HttpRanges
 from iiif_proxy.sources.wire import Deadline, PrivateAddress, Wire, let_go
@@ -92,6 +100,8 @@ class HttpSource:
         self, identifier: str, conditions: Conditions | None, environ: Environ
     ) -> Answer | None:
         headers = {"Accept": "image/*,*/*;q=0.5"}
+        if REQUEST_ID in environ:  # Ours, or of a peer that counts (telling.identify).
+            headers["X-Request-Id"] = environ[REQUEST_ID]
         if conditions:
             headers |= conditions.headers()
         got = self.fetch(fill(self.template, identifier), headers)

@@ -115,7 +115,9 @@ class Own:
         return _send(body, "application/json", "no-store", environ, start_response, status=status)
 
     def _metrics(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        body = exposition(self._stores)
+        body = exposition(
+            self._stores, lambda: {name: one["ok"] for name, one in self._health()[1].items()}
+        )
         return _send(body, METRICS_TYPE, "no-store", environ, start_response)
 
     def _static(

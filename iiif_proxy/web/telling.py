@@ -1,7 +1,7 @@
 """The body of `/-/metrics`."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from iiif_proxy.stores import history
 METRICS_TYPE = CONTENT_TYPE_LATEST
 
 
-def exposition(stores: Mapping[str, Path]) -> bytes:
-    """Every counter, of all processes where they count together, and what the stores hold."""
+def exposition(stores: Mapping[str, Path], checks: Callable[[], Mapping[str, bool]]) -> bytes:
+    """Every counter, of all processes where they count together; what the stores hold; what deep
+    health finds."""
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ:
         registry = CollectorRegistry()
@@ -28,6 +29,7 @@ def exposition(stores: Mapping[str, Path]) -> bytes:
             raise Busy("The folder where the processes count together is not there.") from None
     held = CollectorRegistry()
     held.register(Stores(stores))
+    held.register(Checks(checks))
     return bytes(generate_latest(registry) + generate_latest(held))
 
 
@@ -59,3 +61,18 @@ class Stores(Collector):
                 entries.add_metric([name], last.entries)
                 swept.add_metric([name], last.at)
         return [size, entries, evicted, swept]
+
+
+class Checks(Collector):
+    """Origins, folders, the cache: as `/-/health?deep`, which remembers for some seconds."""
+
+    def __init__(self, checks: Callable[[], Mapping[str, bool]]) -> None:
+        self._checks = checks
+
+    def collect(self) -> Iterable[Metric]:
+        state = GaugeMetricFamily(
+            "iiif_proxy_check_ok", "1 if well: origins, folders, cache, space", labels=["check"]
+        )
+        for name, well in self._checks().items():
+            state.add_metric([name], float(well))
+        return [state]

@@ -11,7 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from iiif_proxy import __version__, metrics
 from iiif_proxy.settings import FIELDS, variable
-from iiif_proxy.web.telling import Stores
+from iiif_proxy.web.telling import Checks, Stores
 from tests.deploy.conftest import DEPLOY
 
 Judge = Callable[[str], str]
@@ -72,7 +72,8 @@ def names() -> set[str]:
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
             found |= {family.name for family in metric.describe()}
-    found |= {family.name for family in Stores({}).collect()}
+    for collector in (Stores({}), Checks(dict)):
+        found |= {family.name for family in collector.collect()}
     ends = ("", "_total", "_bucket", "_sum", "_count")
     return {name + end for name in found for end in ends}
 

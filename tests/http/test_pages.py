@@ -115,6 +115,45 @@ def test_index_leads_to_the_pages(proxy: Proxy) -> None:
     assert proxy.ask("/-/view?id=").status == 404
 
 
+def test_index_says_how_it_is_and_names_no_images(proxy: Proxy) -> None:
+    page = proxy.ask("/-/").body.decode()
+    assert "All is well." in page
+    assert "Looked at lately" not in page
+
+
+def test_recent_images_if_they_may_be_named(serving: Serving) -> None:
+    proxy = serving(recent="on")
+    for name in ("a%2Fb.png", "300x200.png"):
+        assert proxy.ask(f"/3/{name}/info.json").status == 200
+    page = proxy.ask("/-/").body.decode()
+    found = re.findall(r'<a href="http://visited\.example/iiif/-/view/([^"]*)"', page)
+    assert set(found) == {"300x200.png", "a%2Fb.png"}
+    for address in re.findall(r'<img src="http://visited\.example/iiif([^"]*)"', page):
+        assert proxy.ask(address).status == 200
+
+
+def test_links_to_viewers(serving: Serving) -> None:
+    proxy = serving(viewers="A_<b>=https://v.example/?c={manifest}&x=1")
+    page = proxy.ask("/-/view/a%2Fb.png").body.decode()
+    manifest = "http%3A%2F%2Fvisited.example%2Fiiif%2F3%2Fa%252Fb.png%2Fmanifest.json"
+    assert f'<a href="https://v.example/?c={manifest}&amp;x=1">A &lt;b&gt;</a>' in page
+
+
+def test_policies_name_what_settings_name(serving: Serving) -> None:
+    proxy = serving(
+        base_url="https://public.example/x",
+        annotations="https://notes.example/{id};script-src",
+        openseadragon_url="https://cdn.example/osd.js;x",
+    )
+    for page, hosts in (("view", set()), ("annotate", {"https://notes.example"})):
+        policy = proxy.ask(f"/-/{page}/a.png").get("Content-Security-Policy") or ""
+        rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+        assert rules["default-src"] == "'self' https://public.example"
+        assert rules["script-src"].split()[2:] == ["https://cdn.example"]
+        assert set(rules["connect-src"].split()[2:]) == hosts
+        assert "*" not in policy
+
+
 def test_error_pages_say_what_to_write_instead(proxy: Proxy) -> None:
     answer = proxy.ask("/3/300x200.png/full/full/0/native.jpg", BROWSER)
     page = answer.body.decode()
@@ -179,6 +218,7 @@ def test_the_builder_in_a_browser(browse: Callable[[str], str]) -> None:
     dom = html.unescape(browse("/-/view/large.png"))
     assert 'id="build" aria-expanded="false" aria-controls="builder">Make an image' in dom
     assert "<dt>Dimensions</dt><dd>1301 × 1102 (1.4 megapixels)</dd>" in dom
+    assert "<dt>Source</dt><dd>png</dd>" in dom
     assert '<option value="webp">webp</option>' in dom
     assert re.search(r'id="why" href="[^"]*/-/explain/3/large\.png/full/!800,800/0/default', dom)
 

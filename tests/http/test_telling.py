@@ -87,6 +87,20 @@ def test_request_ids_of_strangers_are_replaced(serving: Serving) -> None:
     ] * 2
 
 
+def test_the_origin_is_told_the_id(serving: Serving) -> None:
+    """Over HTTP and as a sub-request of an application."""
+    for number, source in enumerate(("", "app:/{id}")):
+        settings = {"source": source} if source else {}
+        proxy = serving(trusted_proxies="127.0.0.1", log_format="json", max_age="11m", **settings)
+        name = f"request-{number}.png"
+        proxy.ask(f"/3/{name}/info.json", f"X-Request-Id: told-{number}")
+        proxy.ask(f"/3/x{name}/info.json")
+        said = {r.target: r.all("X-Request-Id") for r in proxy.origin.requests if name in r.target}
+        assert said[f"/{name}"] == [f"told-{number}"]
+        [own] = said[f"/x{name}"]
+        assert lines(proxy, f"/iiif/3/x{name}/info.json")[-1]["request"] == own
+
+
 def test_who_gives_an_id_gets_it_back(telling: Proxy) -> None:
     """With what took long or failed; stored images are the same bytes for everybody."""
     target = "/3/gradient.jpg/full/65,/0/default.png"
@@ -174,6 +188,8 @@ def test_metrics_tell_of_stages_and_stores(telling: Proxy) -> None:
     assert counted(telling, 'iiif_proxy_cache_bytes{store="derivatives"}') > 0
     assert counted(telling, 'iiif_proxy_source_answers_total{outcome="new"}') >= 1
     assert counted(telling, 'iiif_proxy_answered_bytes_total{kind="image"}') > 0
+    assert counted(telling, 'iiif_proxy_check_ok{check="origin"}') == 1
+    assert counted(telling, 'iiif_proxy_check_ok{check="cache"}') == 1
 
 
 def await_workers(proxy: Proxy, count: int, without: int = 0) -> None:

@@ -16,6 +16,7 @@
     element: $("picture"), tileSources: body.dataset.info, crossOriginPolicy: "Anonymous", showNavigationControl: false,
     animationTime: still ? 0 : 0.5, maxZoomPixelRatio: 8, visibilityRatio: 0.2, gestureSettingsMouse: { clickToZoom: false },
   });
+  viewer._showMessage = () => {}; // Ours says more.
   const notes = AnnotoriousOSD.createOSDAnnotator(viewer, {
     adapter: AnnotoriousOSD.W3CImageFormat(SOURCE),
     drawingEnabled: false,

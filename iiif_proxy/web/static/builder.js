@@ -174,8 +174,14 @@ document.addEventListener("iiif-open", ({ detail: viewer }) => {
     options(elements.quality, info.extraQualities || []);
     options(elements.format, info.extraFormats || []);
     const [tiles] = info.tiles || [{}];
+    let kind;
+    try {
+      const explained = await fetch($("why").dataset.explain + "/info.json", { headers: { Accept: "application/json" } });
+      [, kind] = (await explained.json()).facts.Image.split(", ");
+    } catch { /* it is told without */ }
     const rows = {
       Dimensions: `${info.width} × ${info.height} (${(info.width * info.height / 1e6).toFixed(1)} megapixels)`,
+      Source: kind,
       Tiles: tiles.width ? `${tiles.width} × ${tiles.height || tiles.width}` : "none",
       Levels: (tiles.scaleFactors || []).length || "1",
       Sizes: (info.sizes || []).map((s) => `${s.width} × ${s.height}`).join(", ") || "none",

@@ -28,6 +28,7 @@
   }
   const beside = () => $("both").classList.contains("beside");
   viewers.forEach((viewer) => {
+    viewer._showMessage = () => {}; // Ours says more.
     for (const event of ["zoom", "pan", "rotate"]) viewer.addHandler(event, () => follow(viewer));
     viewer.addHandler("open", () => { if (++opened === 2) { body.dataset.state = "open"; follow(viewers[0]); } });
     viewer.addHandler("open-failed", async () => {
