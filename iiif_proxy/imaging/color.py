@@ -21,6 +21,8 @@ from iiif_proxy.metrics import PROFILES
 log = logging.getLogger(__name__)
 # Press profiles have 3 MB; what is larger than this is no profile.
 MAX_PROFILE = 16 << 20
+# A session tells its neighbours the profile; what is larger (some presses') counts before scaling.
+MAX_TOLD = 1 << 20
 # What a profile may change and still be called sRGB: the roundings of its own tables.
 SAME = 1
 # Levels between neighbours that nobody sees.
@@ -74,15 +76,16 @@ def prepared(image: Image.Image, look: Look = DEFAULT) -> Prepared:
     profile = profile_of(image)
     # Gray with alpha is kept as RGBA by a session: no gray profile fits it then.
     alpha = is_gray(image) and image.has_transparency_data
-    keep = look.profile == KEEP and image.mode not in _UNKEPT and not alpha
+    large = profile is not None and len(profile) > MAX_TOLD
+    keep = look.profile == KEEP and image.mode not in _UNKEPT and not alpha and not large
     if profile is not None and not keep and image.mode[:1] in ("I", "F"):
         return Prepared(working(image, _table(profile)), None, "")
-    managed = getattr(image, "srgb_by", None)  # tiffdeep
-    if managed is not None and not keep and managed(look.cmyk):
+    managed = getattr(image, "srgb_by", None)  # deep, tiffdeep
+    if managed is not None and not keep and managed(profile, look.cmyk):
         profile = None
     convert = working(image)
     keyed = alpha or ("transparency" in image.info and image.mode != "RGBA")
-    stored = image.mode in LAST and not keyed
+    stored = image.mode in LAST and not keyed and not large
     if stored and not (look.scaling.linear and image.mode == "CMYK"):
         return Prepared(convert, profile, image.mode)
     if keep:

@@ -18,13 +18,13 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from iiif_proxy.errors import NoImage, OriginFailed, ProxyError
 from iiif_proxy.imaging import jpeg2000, tiffdeep, webp
+from iiif_proxy.imaging.deep import DeepPng
 from iiif_proxy.imaging.tiffdeep import DeepTiff
 
 Path = str | os.PathLike[str]
@@ -135,7 +135,7 @@ _OPENERS: dict[str, Callable[[IO[bytes], str], ImageFile.ImageFile]] = {
     "gif": GifImageFile,
     "jp2": Jpeg2000,
     "jpeg": _Jpeg,
-    "png": PngImageFile,
+    "png": DeepPng,
     "ppm": PpmImageFile,
     "tiff": _tiff,
     "webp": WebPImageFile,

@@ -13,7 +13,7 @@ from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from iiif_proxy.errors import OriginFailed
-from iiif_proxy.imaging import icc, tiffextra
+from iiif_proxy.imaging import deep, tiffextra
 from iiif_proxy.imaging.color import MAX_PROFILE, coarse, converts, to_srgb
 from iiif_proxy.imaging.modes import span_of
 
@@ -34,8 +34,6 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _MOST_SAMPLES = 32
 # Of samples in memory at once; Pillow's own way takes a tenth of that.
 _MOST_BYTES = 4 << 30
-_ROWS = 256
-_RELATIVE, _BLACK_POINT = 1, 0x2000
 
 
 def wanted(image: TiffImageFile | None) -> bool:
@@ -125,14 +123,14 @@ class DeepTiff(ImageFile.ImageFile):
         index = next(found, None)
         return None if index is None else self._colours + index
 
-    def srgb_by(self, cmyk: bytes) -> bool:
+    def srgb_by(self, profile: bytes | None, cmyk: bytes) -> bool:
         """Bring the colours to sRGB when they are loaded, if that can be done with all bits.
 
         `cmyk`: the profile of ink that has none. Whether it will be done.
         """
         self._cmyk = cmyk
-        deep = self._base == "RGB" and self._integers and int(self._page.bitspersample) == 16
-        if deep and self._profile and converts(self._profile, "RGB"):
+        whole = self._integers and int(self._page.bitspersample) == 16
+        if whole and self._base == "RGB" and profile and converts(profile, "RGB"):
             self._managed = True
         return self._managed
 
@@ -157,8 +155,8 @@ class DeepTiff(ImageFile.ImageFile):
         """A band of rows after the other: in between, numbers take eight times the room."""
         span = self._span(samples[..., : self._colours])
         canvas = Image.new(self._mode, self._size)
-        for top in range(0, self.height, _ROWS):
-            canvas.paste(self._band(samples[top : top + _ROWS], span), (0, top))
+        for top in range(0, self.height, deep.ROWS):
+            canvas.paste(self._band(samples[top : top + deep.ROWS], span), (0, top))
         return canvas
 
     def _band(self, samples: "Samples", span: tuple[float, float]) -> Image.Image:
@@ -169,7 +167,7 @@ class DeepTiff(ImageFile.ImageFile):
             assert self._alpha is not None
             colours = self._unweighed(colours, samples[..., self._alpha, None])
         if self._managed:
-            ready = self._by_profile(numpy.ascontiguousarray(colours))
+            ready = deep.to_srgb(colours, self._profile or b"")
         elif self._base == "LAB":
             ready = self._lab(colours)
         else:
@@ -218,14 +216,6 @@ class DeepTiff(ImageFile.ImageFile):
 
         known = colours[numpy.isfinite(colours)] if colours.dtype.kind == "f" else colours
         return (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-
-    def _by_profile(self, colours: "Samples") -> "Samples":
-        codecs = importlib.import_module("imagecodecs")
-        found: Samples = codecs.cms_transform(
-            colours, self._profile, icc.srgb(), colorspace="rgb", outcolorspace="rgb",
-            outdtype="uint8", intent=_RELATIVE, flags=_BLACK_POINT,
-        )  # fmt: skip
-        return found
 
     def _lab(self, colours: "Samples") -> "Samples":
         """As Pillow's raw mode LAB has it: a and b signed (TIFF 6.0, 23; Adobe's ICC L*a*b*)."""

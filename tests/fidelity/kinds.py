@@ -282,6 +282,15 @@ def pngs() -> dict[str, Kind]:
         "PNG cICP above iCCP": Kind(
             png(COLOUR, 2, p3, profile), by_matrix(light(COLOUR), P3), convention=no_gamma
         ),
+        "PNG RGB 16, light": Kind(
+            png(DEEP, 2, (b"iCCP", b"x\0\0" + zlib.compress(profiles.rgb(P3, 1)))),
+            by_matrix(DEEP / 65535, P3),
+        ),
+        "PNG RGBA 16, light": Kind(
+            png(numpy.dstack([DEEP, DEEP_ALPHA]), 6, gamma(1)),
+            numpy.dstack([curve(DEEP / 65535), ALPHA]),
+            convention=no_gamma,
+        ),
         "PNG gray 16, light": Kind(
             png(DEEP_GRAY, 0, gamma(1)), curve(DEEP_GRAY / 65535), convention=no_gamma
         ),

@@ -23,13 +23,22 @@ def gray(gamma: float) -> bytes:
 
 def cmyk() -> bytes:
     """A press: cyan is not (0, 255, 255), black ink is not quite black."""
+    return _by_table(b"prtr", b"CMYK", 4, _press())
+
+
+def _press() -> bytes:
     nodes = bytearray()
     for c, m, y, k in product((0, 1), repeat=4):
         light = 95 * (1 - 0.45 * c) * (1 - 0.5 * m) * (1 - 0.08 * y) * (1 - 0.85 * k)
         a = (-35 * c + 70 * m - 4 * y) * (1 - 0.9 * k)
         b = (-48 * c - 5 * m + 90 * y) * (1 - 0.9 * k)
         nodes += bytes([round(light * 2.55), round(a) + 128, round(b) + 128])
-    return _by_table(b"prtr", b"CMYK", 4, bytes(nodes))
+    return bytes(nodes)
+
+
+def heavy(size: int) -> bytes:
+    """The press again, with so many bytes of something that nobody reads."""
+    return _by_table(b"prtr", b"CMYK", 4, _press(), {b"priv": b"data" + bytes(size)})
 
 
 def faded() -> bytes:
@@ -41,13 +50,17 @@ def faded() -> bytes:
     return _by_table(b"mntr", b"RGB ", 3, bytes(nodes))
 
 
-def _by_table(kind: bytes, space: bytes, channels: int, nodes: bytes) -> bytes:
+def _by_table(
+    kind: bytes, space: bytes, channels: int, nodes: bytes, more: dict[bytes, bytes] | None = None
+) -> bytes:
     """`nodes` are L*, a*, b* of the corners of the cube."""
     unit = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     straight = bytes(range(256))
     table = b"mft1" + bytes(4) + bytes([channels, 3, 2, 0]) + unit
     table += straight * channels + nodes + straight * 3
-    return _profile(kind, space, b"Lab ", {b"wtpt": _xyz(*D50), b"A2B0": table, b"A2B1": table})
+    return _profile(
+        kind, space, b"Lab ", {b"wtpt": _xyz(*D50), b"A2B0": table, b"A2B1": table, **(more or {})}
+    )
 
 
 def _xyz(*values: float) -> bytes:

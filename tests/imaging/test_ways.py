@@ -13,7 +13,7 @@ from iiif_proxy.imaging.reader import Reader, probe
 from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import Routes, describe
 from iiif_proxy.imaging.session import Session
-from iiif_proxy.imaging.sessions import Sessions
+from iiif_proxy.imaging.sessions import Sessions, Start
 from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.ranges import FileSource
 from tests.fidelity.kinds import gamma, jpeg, png, tiff
@@ -42,6 +42,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "gray profile": lambda: jpeg(Image.fromarray(GRAY), icc_profile=profiles.gray(1.4)),
     "ink": lambda: jpeg(inked()),
     "press": lambda: jpeg(inked(), icc_profile=profiles.cmyk()),
+    "heavy press": lambda: jpeg(inked(), icc_profile=profiles.heavy(3 << 20)),
     "alpha": lambda: with_profile(Image.fromarray(numpy.dstack([COLOUR, ALPHA]))),
     "palette": lambda: with_profile(Image.fromarray(COLOUR).quantize(250)),
     "gray alpha": lambda: png(numpy.dstack([GRAY, ALPHA]), 4, gamma(1)),
@@ -157,3 +158,22 @@ def test_sharpened_tiles_join(tmp_path: Path) -> None:
         assert numpy.diff(whole[..., 0]).std() > 1.2 * numpy.diff(flat[..., 0]).std()
     box = Box(300, 200, 100, 80)
     assert (numbers(sharp(box, 100, 80)) == numbers(plain(box, 100, 80))).all()
+
+
+@pytest.mark.parametrize("kind", ["press", "heavy press", "matrix"])
+def test_neighbours_are_told_what_the_pixels_still_need(tmp_path: Path, kind: str) -> None:
+    """Another process reads the same pixels from the same memory, however large the profile is."""
+    path = tmp_path / "source"
+    path.write_bytes(KINDS[kind]())
+    session = session_of(path, tmp_path / "sessions", DEFAULT)
+    mine = numbers(session.read(Box(100, 100, 300, 200), 300, 200, PATIENCE))
+    sessions = Sessions(tmp_path / "sessions", 1 << 30)
+
+    def never() -> Start:
+        raise AssertionError("it is open already")
+
+    theirs, begun = sessions.open("x", never, PATIENCE)
+    assert not begun
+    found = numbers(theirs.read(Box(100, 100, 300, 200), 300, 200, PATIENCE))
+    assert (found == mine).all()
+    session.close()
