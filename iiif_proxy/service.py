@@ -133,8 +133,14 @@ class ImageService:
         count = steady(look)
         return [self._paging.joined(name, page) for page in range(1, count + 1)]
 
-    def locate(self, request: ImageRequest, environ: Environ) -> Located:
-        """Resolve a request against its source. Raises InvalidRequest and NotSupported too."""
+    def locate(
+        self, request: ImageRequest, environ: Environ, limits: Limits | None = None
+    ) -> Located:
+        """Resolve a request against its source. Raises InvalidRequest and NotSupported too.
+
+        `limits`: lower ones of whoever asks. Only the plan goes by them: its name and its URL
+        are the same for all.
+        """
         generation = self._sources.generation()
         identifier, page = self._paging.split(request.identifier)
         source = self._sources.open(identifier, environ)
@@ -142,7 +148,7 @@ class ImageService:
             source = self._sources.open(identifier, environ, whole=True)
         self._show(source, environ)
         info = self._info(source, page, environ)
-        plan = resolve(request, info, self.limits, self.features)
+        plan = resolve(request, info, limits or self.limits, self.features)
         name = stored_name(plan, info, self.limits)
         key = self._key(source, name if page == 1 else f"page-{page}_{name}")
         # A static server knows the first page only: by the source's own identifier.
@@ -195,6 +201,17 @@ class ImageService:
     def find(self, located: Located) -> Entry | None:
         """The derivative, if it is stored: one open file, no lock."""
         return self._store(located).get(located.key)
+
+    def has(self, located: Located) -> bool:
+        """Whether the derivative is stored."""
+        entry = self.find(located)
+        if entry is not None:
+            entry.close()
+        return entry is not None
+
+    def name_of(self, identifier: str) -> str:
+        """The source's own identifier, whatever page is asked for."""
+        return self._paging.split(identifier)[0]
 
     def derive(self, located: Located, environ: Environ) -> Derivative:
         """The derivative, from the store or made now: once for all who wait for it.
@@ -319,6 +336,10 @@ class ImageService:
             self._paging.reading(located.page),
             self._look,
         )
+
+    def ruled(self, rules: str) -> None:
+        """Another policy is in force: what a static server may answer is found out anew."""
+        self._publisher.ruled(self._recipe + rules)
 
     def busy(self) -> bool:
         """Whether somebody is waiting for an image to be made by this process."""

@@ -52,14 +52,11 @@ def unchanged(headers: Headers, start_response: StartResponse) -> Iterable[bytes
     return []
 
 
-def image_headers(
-    media_type: str, etag: str, modified: float | None, cache_control: str, link: str
-) -> Headers:
+def image_headers(media_type: str, etag: str, modified: float | None, link: str) -> Headers:
     headers = [
         *CORS,
         ("Content-Type", media_type),
         ("ETag", etag),
-        ("Cache-Control", cache_control),
         ("Link", link),
         NOSNIFF,
     ]
