@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from iiif_proxy import metrics, telling
+from iiif_proxy.access.decision import Verdict
 from iiif_proxy.access.grant import Grant
 from iiif_proxy.errors import (
     InvalidRequest,
@@ -290,7 +291,9 @@ class IIIFProxy:
         located = self._located(grant, request, environ)
         plan, info = located.plan, located.info
         telling.planned(located.key.name)
-        self.access.admit(grant, plan, info, lambda: self.service.has(located))
+        verdict = self.access.admit(grant, plan, info, lambda: self.service.has(located))
+        if verdict is Verdict.UNSTORED:
+            located = dataclasses.replace(located, kept=False)
         canonical = self._canonical(request, located, environ)
         if self.settings.canonical_redirect and not self._is(canonical, environ):
             return answers.see_other(canonical, environ, start_response)
@@ -312,7 +315,8 @@ class IIIFProxy:
         derivative = self.service.derive(located, environ)
         if not derivative.hit:
             metrics.MAKING.observe(time.perf_counter() - begun)
-        self._heat(environ, located, fields, grant.tier)
+        if located.kept:
+            self._heat(environ, located, fields, grant.tier)
         return answers.image(environ, start_response, fields, derivative.entry, derivative.hit)
 
     # What several of them need

@@ -5,12 +5,13 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from iiif_proxy.ahead import Ahead
-from iiif_proxy.concurrency import Gate, SingleFlight
+from iiif_proxy.concurrency import Gate, SingleFlight, Spare
 from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
@@ -94,6 +95,7 @@ class ImageService:
         self._sessions = sessions
         self._paging = paging
         self._working = Working()
+        self._spare = Spare()
         self._preparing = Preparing(
             derivatives,
             Ahead(folder, self.busy),
@@ -229,8 +231,10 @@ class ImageService:
         store = self._store(located)
 
         def make() -> Entry:
+            spare = self._spare.enter(self.busy, self._patience)
             try:
-                return store.put(located.key, self._writer(located, environ), located.modified)
+                with nullcontext() if located.kept else spare:
+                    return store.put(located.key, self._writer(located, environ), located.modified)
             except NoImage:
                 # Its header was good: that is known, and its bytes are kept.
                 self._sources.reject(located.source.record)
@@ -346,7 +350,7 @@ class ImageService:
         return self._working.count > 0
 
     def _store(self, located: Located) -> Store:
-        return self._derivatives if located.source.record.keep else self._unkept
+        return self._derivatives if located.stored else self._unkept
 
     def purge(self, identifier: str) -> None:
         """Forget everything of one identifier: record, source, derivatives."""

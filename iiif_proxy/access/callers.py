@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from iiif_proxy.access.policy import PUBLIC
-from iiif_proxy.errors import ProxyError
+from iiif_proxy.errors import Undecided
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
+# So many unknown names are told of, each once.
+MOST = 100
 Classify = Callable[[Environ], str | None]
 
 
@@ -45,6 +47,7 @@ class Callers:
     def __init__(self, finders: Sequence[Finder], classes: Mapping[str, Any]) -> None:
         self._finders = tuple(finders)
         self._classes = classes
+        self._unheard: set[str] = set()
         found = (field for finder in finders for field in finder.vary)
         self.vary = ", ".join(dict.fromkeys(found))
 
@@ -55,7 +58,9 @@ class Callers:
                 continue
             if caller.one in self._classes:
                 return caller
-            log.warning("a caller of an unknown class, %r, counts as %s", caller.one, PUBLIC)
+            if caller.one not in self._unheard and len(self._unheard) < MOST:
+                self._unheard.add(caller.one)
+                log.warning("a caller of an unknown class, %r, counts as %s", caller.one, PUBLIC)
             return Caller(PUBLIC, caller.name, True)
         return STRANGER
 
@@ -108,17 +113,10 @@ class ByCallable:
         except Exception as cause:
             # Who asks is not known, and must not be taken for somebody.
             log.exception("IIIF_PROXY_CLASSIFY failed")
-            raise Unknown("Who asks could not be found out.", repr(cause)) from cause
+            raise Undecided("Who asks could not be found out.", repr(cause)) from cause
         if one is None or one == PUBLIC:
             return None
         return Caller(str(one), _user(environ), True)
-
-
-class Unknown(ProxyError):
-    """What says who asks does not answer: never an open door."""
-
-    status = 503
-    reason = "Service Unavailable"
 
 
 class ByHeader:

@@ -21,7 +21,7 @@ class Access(Protocol):
     controlled: bool
 
     def grant(self, identifier: str, environ: Environ) -> Grant:
-        """Before any cache is looked at. Raises NotAuthenticated, NotAllowed, Unknown."""
+        """Before any cache is looked at. Raises NotAuthenticated, NotAllowed, Undecided."""
 
     def may(self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]) -> Verdict:
         """What may happen to a request. Raises NotAllowed."""
@@ -95,7 +95,7 @@ class Control:
 
     def grant(self, identifier: str, environ: Environ) -> Grant:
         regime = self._current()
-        caller = regime.callers.find(environ)
+        caller = self._caller(regime, environ)
         rules = regime.policy.rules(self._name_of(identifier))
         if rules is None:
             raise NotAllowed("The identifier must be written as its publisher writes it.")
@@ -143,6 +143,14 @@ class Control:
     def health(self) -> str | None:
         self._current()
         return self._watch.fault
+
+    def _caller(self, regime: Regime, environ: Environ) -> Caller:
+        try:
+            return regime.callers.find(environ)
+        except NotAuthenticated as error:
+            if regime.challenge:
+                error.headers.setdefault("WWW-Authenticate", regime.challenge)
+            raise
 
     def _refusal(self, regime: Regime, caller: Caller) -> ProxyError:
         if caller == STRANGER and regime.challenge:

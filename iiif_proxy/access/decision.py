@@ -78,14 +78,14 @@ def may_make(
         return False
     if plan in named:
         return True
+    if plan.format not in (rules.formats or ("jpg",)):
+        return False
     return rules.makes == "declared" and declared(plan, info, limits, features)
 
 
 def declared(plan: Plan, info: ImageInfo, limits: Limits, features: Features) -> bool:
     """Whether info.json of the caller declares it: a tile, a size, or the whole image."""
     if plan.mirror or plan.degrees or plan.quality != "default":
-        return False
-    if plan.format not in features.formats:
         return False
     size = plan.width, plan.height
     if whole(plan, info) and (
@@ -106,7 +106,7 @@ def _instead(rules: Rules, plan: Plan, info: ImageInfo, limits: Limits, features
     if rules.makes == "presets":
         return "This image is not stored yet; you may have presets made, see /-/presets."
     width, height = nearest(plan, info, limits, features)
-    format = "jpg" if plan.format not in features.formats else plan.format
+    format = plan.format if plan.format in (rules.formats or ()) else "jpg"
     return (
         "Only the tiles and sizes that info.json declares may be made for you:"
         f" the nearest size allowed is full/{width},{height}/0/default.{format}."

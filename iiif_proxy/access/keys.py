@@ -50,7 +50,7 @@ class ByKey:
         self._keys = keys
         self._header = "HTTP_" + header.upper().replace("-", "_")
         self._parameter = parameter
-        self.vary = (header,)
+        self.vary: tuple[str, ...] = (header,)
 
     def find(self, environ: dict[str, Any]) -> Caller | None:
         key = environ.get(self._header, "")

@@ -27,7 +27,7 @@ def line_of(text: str, *path: str | int) -> int | None:
         same = 0
         while same < min(len(here), len(path)) and here[same] == path[same]:
             same += 1
-        if same == len(here) and (best is None or same > best[0]):
+        if same in {len(here), len(path)} and (best is None or same > best[0]):
             best = same, number
     return best[1] if best else None
 

@@ -24,11 +24,11 @@ class Watch:
     def __init__(
         self,
         establish: Callable[[], Regime],
-        pause: float = PAUSE,
+        pause: float | None = None,
     ) -> None:
         self._establish = establish
         self.changed: Callable[[], None] = lambda: None
-        self._pause = pause
+        self._pause = PAUSE if pause is None else pause
         self._lock = threading.Lock()
         self._next = 0.0
         self.regime = establish()
