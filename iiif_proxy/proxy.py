@@ -22,6 +22,7 @@ from iiif_proxy.offering import Offering
 from iiif_proxy.people import annotations_of, own_of
 from iiif_proxy.settings import load
 from iiif_proxy.sources.arrival import SourceImage
+from iiif_proxy.templating import Addresses, Urls, use
 from iiif_proxy.upstream import raw_target
 from iiif_proxy.web import answers
 from iiif_proxy.web.headers import (
@@ -86,9 +87,22 @@ class IIIFProxy:
             place=settings.presets_in_info,
         )
         self.own = own_of(settings, self.peers, self.service, self.offering)
+        self._addresses = Addresses(
+            lambda: self.presets,
+            self.service.features,
+            settings.prefix,
+            settings.default_version,
+            self.peers,
+            settings.base_url,
+        )
+        use(self._addresses)
         self._extras = extras_of(settings)
         self._prefix = settings.prefix
         self._hot: dict[tuple[str | None, str], Hot] = {}
+
+    def urls_for(self, identifier: str, environ: Environ | None = None) -> Urls:
+        """As `iiif_proxy.urls_for`, where there are several proxies in one process."""
+        return self._addresses.of(identifier, environ)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
