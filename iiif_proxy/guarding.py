@@ -1,5 +1,6 @@
 """From settings to access: the policy in force, and the control that goes by it."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from iiif_proxy.access.callers import Classify, callable_of
@@ -7,6 +8,7 @@ from iiif_proxy.access.control import Access, Control, Open
 from iiif_proxy.access.reading import PolicyError
 from iiif_proxy.access.regime import Given, establish
 from iiif_proxy.access.watch import Watch
+from iiif_proxy.iiif.presets import Presets
 from iiif_proxy.settings import Settings, SettingsError
 from iiif_proxy.wiring import features_of
 
@@ -24,7 +26,7 @@ def watch_of(settings: Settings, peers: "Peers") -> Watch | None:
         return None
     given = Given(
         file=settings.policy,
-        formats=features_of(settings).formats,
+        features=features_of(settings),
         trusts=peers.trusts,
         create=settings.public_create,
         rate=settings.public_rate,
@@ -46,10 +48,12 @@ def _classify(settings: Settings) -> Classify | None:
         raise SettingsError([f"IIIF_PROXY_CLASSIFY: {settings.classify!r} {reason}"]) from reason
 
 
-def access_of(watch: Watch | None, service: "ImageService") -> Access:
+def access_of(
+    watch: Watch | None, service: "ImageService", presets: Callable[[], Presets]
+) -> Access:
     if watch is None:
         return Open(service.limits, service.features)
-    return Control(watch, service.limits, service.features, service.name_of)
+    return Control(watch, service.limits, service.features, service.name_of, presets)
 
 
 def rules_of(watch: Watch | None) -> str:

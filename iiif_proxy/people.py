@@ -12,14 +12,22 @@ from iiif_proxy.access.control import Access
 from iiif_proxy.explaining import Explainer
 from iiif_proxy.health import Health
 from iiif_proxy.iiif.urls import encode
+from iiif_proxy.offering import Offering
 from iiif_proxy.service import ImageService
 from iiif_proxy.settings import Settings
 from iiif_proxy.web.own import Links, Own
+from iiif_proxy.web.pages.presets import menu
 from iiif_proxy.web.peers import Peers
 from iiif_proxy.wiring import features_of, records_size
 
 
-def own_of(settings: Settings, peers: Peers, service: ImageService, access: Access) -> Own:
+def own_of(
+    settings: Settings,
+    peers: Peers,
+    service: ImageService,
+    offering: Offering,
+    access: Access,
+) -> Own:
     health = health_of(settings, access.health)
     return Own(
         settings.prefix,
@@ -35,6 +43,8 @@ def own_of(settings: Settings, peers: Peers, service: ImageService, access: Acce
             if settings.recent
             else []
         ),
+        presets=lambda encoded, environ: menu(offering.looked_up(encoded, environ)),
+        rooms={"presets": offering.list, "preset": offering.one},
     )
 
 

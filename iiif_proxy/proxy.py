@@ -23,10 +23,14 @@ from iiif_proxy.iiif import manifest, urls
 from iiif_proxy.iiif.describe import profile_of
 from iiif_proxy.iiif.params import largest
 from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest, resolve
+from iiif_proxy.iiif.presets import Presets
+from iiif_proxy.iiif.tiles import sizes
 from iiif_proxy.located import Located
+from iiif_proxy.offering import Offering
 from iiif_proxy.people import annotations_of, own_of
 from iiif_proxy.settings import load
 from iiif_proxy.sources.arrival import SourceImage
+from iiif_proxy.templating import Addresses, Urls, use
 from iiif_proxy.upstream import raw_target
 from iiif_proxy.web import answers
 from iiif_proxy.web.headers import (
@@ -37,7 +41,7 @@ from iiif_proxy.web.headers import (
     not_modified,
 )
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import extras_of, outside, service_of
+from iiif_proxy.wiring import extras_of, outside, presets_of, service_of
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -78,18 +82,50 @@ class IIIFProxy:
         self.settings = settings
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
         self.app: App = app or outside(settings, self.peers)
-        watch = watch_of(settings, self.peers)
+        watch = self._watch = watch_of(settings, self.peers)
+        self._presets = presets_of(settings)
         self.service = service_of(
             settings, app, rules_of(watch), lambda identifier: for_all(watch, identifier)
         )
         if watch is not None:
             watch.changed = lambda: self.service.ruled(rules_of(watch))
-        self.access = access_of(watch, self.service)
-        self.own = own_of(settings, self.peers, self.service, self.access)
+        self.access = access_of(watch, self.service, lambda: self.presets)
+        self.offering = Offering(
+            lambda: self.presets,
+            self.service,
+            self.peers,
+            settings.prefix,
+            settings.default_version,
+            access=self.access,
+            caching=self._caching,
+            image=self._image if settings.preset_answer == "image" else None,
+            place=settings.presets_in_info,
+        )
+        self.own = own_of(settings, self.peers, self.service, self.offering, self.access)
+        self._addresses = Addresses(
+            lambda: self.presets,
+            self.service.features,
+            settings.prefix,
+            settings.default_version,
+            self.peers,
+            settings.base_url,
+        )
+        use(self._addresses)
         self._extras = extras_of(settings)
         self._prefix = settings.prefix
         # By host, path, and with a policy what answers go by.
         self._hot: dict[tuple[str | None, ...], Hot] = {}
+
+    @property
+    def presets(self) -> Presets:
+        """Those of the settings and of the policy in force, which win."""
+        if self._watch is None:
+            return self._presets
+        return self._presets.joined(self._watch.current().policy.presets)
+
+    def urls_for(self, identifier: str, environ: Environ | None = None) -> Urls:
+        """As `iiif_proxy.urls_for`, where there are several proxies in one process."""
+        return self._addresses.of(identifier, environ)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -240,13 +276,20 @@ class IIIFProxy:
             uri,
             grant.limits,
             grant.features,
-            self._extras(request.identifier),
+            self.offering.within(
+                self._extras(request.identifier),
+                request.identifier,
+                info,
+                request.api.NUMBER,
+                environ,
+                grant,
+            ),
             grant.scope,
         )
         profile = profile_of(request.api.PROFILE, grant.scope, grant.features)
         fields = [
             ("Content-Type", request.api.content_type(accept)),
-            *self._caching(source.record, grant, grant.alike, 0),
+            *self._caching(source.record, grant, grant.alike),
             ("Link", f'<{profile}>;rel="profile"'),
             ("Vary", "Accept"),
         ]
@@ -267,10 +310,11 @@ class IIIFProxy:
             grant.limits,
             extras,
             annotations_of(self.settings, request.identifier),
+            None if grant.scope.sizes else sizes(info, grant.limits, grant.features),
         )
         fields = [
             ("Content-Type", manifest.CONTENT_TYPE),
-            *self._caching(source.record, grant, grant.alike, 0),
+            *self._caching(source.record, grant, grant.alike),
         ]
         return answers.document(environ, start_response, document, fields)
 
@@ -343,10 +387,13 @@ class IIIFProxy:
 
     def _is(self, uri: str, environ: Environ) -> bool:
         """Whether `uri` was asked for. Browsers send `^` as %5E: that is no other spelling."""
-        asked = self.peers.base(environ) + raw_target(environ).partition("?")[0]
+        path = raw_target(environ).partition("?")[0]
+        if path.startswith(f"{self._prefix}/-/"):
+            return True  # A preset, which is to be the image itself.
+        asked = self.peers.base(environ) + path
         return uri.replace("^", "%5E") == asked.replace("^", "%5E").replace("%5e", "%5E")
 
-    def _caching(self, record: Any, grant: Grant, shared: bool, private: float) -> Headers:
+    def _caching(self, record: Any, grant: Grant, shared: bool, private: float = 0) -> Headers:
         """Cache-Control, and Vary where answers go by who asks; `private` seconds for those."""
         longest = self.settings.max_age
         age = longest if record.path else min(longest, record.lifetime)

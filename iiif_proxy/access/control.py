@@ -11,6 +11,7 @@ from iiif_proxy.access.regime import Regime
 from iiif_proxy.access.watch import Watch
 from iiif_proxy.errors import NotAllowed, NotAuthenticated, ProxyError
 from iiif_proxy.iiif.model import Features, ImageInfo, Limits, Plan
+from iiif_proxy.iiif.presets import Presets
 
 Environ = dict[str, Any]
 
@@ -78,12 +79,14 @@ class Control:
         limits: Limits,
         features: Features,
         name_of: Callable[[str], str],
+        presets: Callable[[], Presets],
     ) -> None:
         self._watch = watch
         self._current = watch.current
         self._limits = limits
         self._features = features
         self._name_of = name_of
+        self._presets = presets
 
     def tier(self, environ: Environ) -> str | None:
         regime = self._current()
@@ -129,7 +132,8 @@ class Control:
         )
 
     def may(self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]) -> Verdict:
-        return decide(grant.rules, plan, info, grant.limits, grant.features, exists())
+        named = self._presets().plans(info, grant.limits, self._features).values()
+        return decide(grant.rules, plan, info, grant.limits, grant.features, exists(), named)
 
     def admit(
         self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]

@@ -115,13 +115,9 @@ def _instead(rules: Rules, plan: Plan, info: ImageInfo, limits: Limits, features
 
 def nearest(plan: Plan, info: ImageInfo, limits: Limits, features: Features) -> tuple[int, int]:
     """The smallest declared size of the whole image that is as large as asked, or the largest."""
-    everything = largest_of(info, limits)
+    everything = largest(Box(0, 0, info.width, info.height), limits, False)
     offered = sorted({*sizes(info, limits, features), everything})
     return next((size for size in offered if size[0] >= plan.width), offered[-1])
-
-
-def largest_of(info: ImageInfo, limits: Limits) -> tuple[int, int]:
-    return largest(Box(0, 0, info.width, info.height), limits, False)
 
 
 def limits_for(rules: Rules, limits: Limits) -> Limits:

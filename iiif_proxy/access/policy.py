@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from iiif_proxy.access.spelling import folded, plain
+from iiif_proxy.iiif.presets import Presets
 
 READ = ("nothing", "existing", "any")
 CREATE = ("none", "presets", "declared", "any")
@@ -71,14 +72,13 @@ class Special:
 class Policy:
     """Everything that a policy file says. `classes` has BUILT_IN at least.
 
-    `settings` are its other tables (who, keys, signing, jwt, origin), checked, as values;
-    `presets` the table of that name as it came.
+    `settings` are its other tables (who, keys), checked, as values.
     """
 
     classes: Mapping[str, Rules]
     specials: tuple[Special, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    presets: Mapping[str, Any] = field(default_factory=dict)
+    presets: Presets = field(default_factory=Presets)
     digest: str = ""
 
     def __post_init__(self) -> None:

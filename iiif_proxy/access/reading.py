@@ -12,6 +12,8 @@ from iiif_proxy.access.policy import BUILT_IN, CREATE, OUTSIDE, PUBLIC, READ, Po
 from iiif_proxy.access.spelling import pattern
 from iiif_proxy.access.tables import TABLES
 from iiif_proxy.access.values import NAME, Check, boolean, count, duration, one_of, rate, words
+from iiif_proxy.iiif.model import Features
+from iiif_proxy.iiif.presets import PresetError, Presets, from_table
 
 Path_ = tuple[str | int, ...]
 
@@ -24,30 +26,31 @@ class PolicyError(Exception):
         self.faults = faults
 
 
-def read(path: Path, formats: Iterable[str]) -> Policy:
-    """The policy in a file. `formats` are those that can be written here. Raises PolicyError."""
+def read(path: Path, features: Features) -> Policy:
+    """The policy in a file. `features` are those of the installation. Raises PolicyError."""
     try:
         raw = path.read_bytes()
     except OSError as cause:
         raise PolicyError([f"{path}: cannot be read ({(cause.strerror or '').lower()})"]) from cause
-    return parse(raw, path, tuple(formats))
+    return parse(raw, path, features)
 
 
-def parse(raw: bytes, path: Path, formats: tuple[str, ...]) -> Policy:
+def parse(raw: bytes, path: Path, features: Features) -> Policy:
     try:
         text = raw.decode()
         values = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise PolicyError([f"{path}: {fault}"]) from fault
-    return Reader(text, path, formats).policy(values, hashlib.sha256(raw).hexdigest())
+    return Reader(text, path, features).policy(values, hashlib.sha256(raw).hexdigest())
 
 
 class Reader:
     """One pass over the values; faults are collected, so that all are seen at once."""
 
-    def __init__(self, text: str, path: Path, formats: tuple[str, ...]) -> None:
+    def __init__(self, text: str, path: Path, features: Features) -> None:
         self._text = text
         self._path = path
+        self._features = features
         self._faults: list[str] = []
         self._names: set[str] = set()
         self._rules: dict[str, Check] = {
@@ -57,7 +60,7 @@ class Reader:
             "max_width": count,
             "max_height": count,
             "max_area": count,
-            "formats": _formats(formats),
+            "formats": _formats(features.formats),
             "rotation_arbitrary": boolean,
             "regions": boolean,
             "rate": rate,
@@ -80,7 +83,7 @@ class Reader:
             found[name] = self._one(Rules(), value, ("classes", name))
         specials = tuple(self._specials(values, found))
         settings = {name: self._settings(values, name, checks) for name, checks in TABLES.items()}
-        presets = self._table(values, "presets")
+        presets = self._presets(self._table(values, "presets"))
         if self._faults:
             raise PolicyError(self._faults)
         return Policy(found, specials, settings, presets, digest)
@@ -117,6 +120,16 @@ class Reader:
                 changes[name] = self._checked(inner, (*path, name), self._rules, quiet=True)
             if patterns:
                 yield Special(tuple(pattern(text) for text in patterns), changes)
+
+    def _presets(self, table: Mapping[str, Any]) -> Presets:
+        try:
+            found = from_table(table)
+        except PresetError as error:
+            self._fault(tuple(error.key.split(".")), error.why)
+            return Presets()
+        for fault in found.faults(self._features):
+            self._fault(("presets", *fault.key.split(".")), fault.why)
+        return found
 
     def _settings(
         self, values: Mapping[str, Any], name: str, checks: Mapping[str, Check]

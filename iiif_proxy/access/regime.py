@@ -17,6 +17,7 @@ from iiif_proxy.access.callers import (
 )
 from iiif_proxy.access.policy import Policy
 from iiif_proxy.access.reading import PolicyError
+from iiif_proxy.iiif.model import Features
 
 API_KEY = "X-Api-Key"
 
@@ -26,7 +27,7 @@ class Given:
     """What settings say of access: beside the file, or instead of it."""
 
     file: Path | None
-    formats: tuple[str, ...]
+    features: Features
     trusts: Callable[[str], bool]
     create: str = "any"
     rate: str | None = None
@@ -53,7 +54,7 @@ def establish(given: Given) -> Regime:
         policy = reading.short(given.create, given.rate)
         files = []
     else:
-        policy = reading.read(given.file, given.formats)
+        policy = reading.read(given.file, given.features)
         files = [given.file]
     finders: list[Finder] = []
     challenge = None

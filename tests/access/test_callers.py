@@ -42,7 +42,7 @@ def test_a_key_of_the_environ(house: Housing) -> None:
     here = house(f'{CLOSED}[who]\nenviron = "app.class"')
     assert here.ask(INFO, **{"app.class": "member"}).status == 200
     assert here.ask(INFO, **{"app.class": ""}).status == 403
-    assert here.ask(INFO, **{"HTTP_APP_CLASS": "member"}).status == 403
+    assert here.ask(INFO, HTTP_APP_CLASS="member").status == 403
 
 
 def test_a_callable(house: Housing) -> None:

@@ -218,3 +218,78 @@ def test_spellings_of_one_image_are_one_decision(house: Housing) -> None:
     }.items():
         assert here.ask(target).status == status, target
     assert len(here.stored()) <= 4
+
+
+PRESETS = """
+    [classes.public]
+    create = "presets"
+    max_width = 300
+    [presets]
+    thumb = "full/!100,100/0/default.jpg"
+    card = { size = "120x120", format = "webp", region = "focus:0.5,0.3" }
+    banner = "full/500,/90/gray.png"
+"""
+
+
+def test_presets_may_be_made_where_nothing_else_may(house: Housing) -> None:
+    here = house(PRESETS)
+    found = json.loads(here.ask("/iiif/-/presets/a.png").body)["presets"]
+    assert [one["name"] for one in found] == ["thumb", "card", "banner"]
+    for one in found:
+        lead = here.ask(f"/iiif/-/preset/{one['name']}/a.png")
+        assert lead.status == 302
+        heard = here.ask(lead.get("Location").removeprefix("http://here.example"))
+        assert heard.status == 200, one
+        assert heard.image.size == (one["width"], one["height"])
+    # However it is written; but nothing beside.
+    assert here.ask("/iiif/3/a.png/full/!100,100/0/default.jpg").status == 200
+    assert here.ask("/iiif/2/a.png/full/100,/0/default.jpg").status == 200
+    for target in (SIZE, TILE, FREE, "/iiif/3/a.png/full/101,/0/default.jpg"):
+        heard = here.ask(target)
+        assert heard.status == 403
+        assert "presets" in heard.body.decode()
+
+
+def test_pages_and_documents_of_what_is_restricted(house: Housing) -> None:
+    """None of them says more than the image's own address would."""
+    here = house(PRESETS + '[[rules]]\nidentifiers = "restricted/*"\npublic = {read = "nothing"}')
+    name = "restricted%2Fb.png"
+    here.ask(f"/iiif/3/{name}/full/max/0/default.jpg", MEMBER)
+    for target in (
+        f"3/{name}/info.json", f"2/{name}/info.json", f"{name}/info.json",
+        f"3/{name}/manifest.json", f"-/presets/{name}", f"-/preset/thumb/{name}",
+        "3/restricted/b.png/info.json", "3//restricted/b.png/info.json",
+        "3/restricted%2F%2Fb.png/info.json", "3/restricted%252Fb.png/info.json",
+    ):  # fmt: skip
+        for method in ("GET", "HEAD"):
+            heard = here.ask(f"/iiif/{target}", method=method)
+            assert heard.status == 403, target
+            assert_tells_nothing(heard.fields)
+    open_ = here.ask("/iiif/-/view/a.png").body
+    closed = here.ask(f"/iiif/-/view/{name}").body
+    assert b"150" in open_ or b"100" in open_
+    assert b"restricted" in closed
+    assert b"preset/" not in closed
+    assert b"full/100,67" not in closed
+    member = here.ask(f"/iiif/-/explain/3/{name}/full/max/0/default.jpg", MEMBER).body
+    assert b"600" in member
+    stranger = here.ask(f"/iiif/-/explain/3/{name}/full/max/0/default.jpg").body
+    assert b"403" in stranger
+    assert b"600" not in stranger
+    # An error's page explains the address; not what is behind it.
+    page = here.ask(f"/iiif/3/{name}/full/9999,/0/default.jpg", HTTP_ACCEPT="text/html")
+    assert page.status == 403
+    assert b"600" not in page.body
+    # Unknown ones are as closed as those that are there.
+    assert here.ask("/iiif/3/restricted%2Fnone.png/info.json").status == 403
+
+
+def test_explanations_tell_what_is_allowed(house: Housing) -> None:
+    here = house(POLICIES["declared"])
+    found = json.loads(
+        here.ask(
+            "/iiif/-/explain/3/a.png/full/400,/0/default.jpg", HTTP_ACCEPT="application/json"
+        ).body
+    )
+    assert found["status"] == 403
+    assert "full/600,400" in found["verdict"]

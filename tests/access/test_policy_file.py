@@ -7,14 +7,15 @@ import pytest
 
 from iiif_proxy.access.policy import Policy, Rules
 from iiif_proxy.access.reading import PolicyError, parse
+from iiif_proxy.iiif.model import Features
 from iiif_proxy.proxy import IIIFProxy
 from iiif_proxy.settings import SettingsError
 
-FORMATS = ("jpg", "png", "webp")
+FEATURES = Features(formats=("jpg", "png", "webp"))
 
 
 def policy(text: str) -> Policy:
-    return parse(textwrap.dedent(text).encode(), Path("policy.toml"), FORMATS)
+    return parse(textwrap.dedent(text).encode(), Path("policy.toml"), FEATURES)
 
 
 def faults(text: str) -> list[str]:
