@@ -36,6 +36,9 @@ class Heif(Later):
         profile = self._chosen.info.get("icc_profile")
         if profile:
             self.info["icc_profile"] = profile
+        # Not as "exif": there it would turn the picture.
+        self.info["names"] = self._chosen.info.get("exif")
+        self.info["xmp"] = self._chosen.info.get("xmp")
 
     def _made(self) -> Image.Image:
         made: Image.Image = self._chosen.to_pillow()
