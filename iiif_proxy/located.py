@@ -1,6 +1,6 @@
 """What a request comes to, before any pixel is touched."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iiif_proxy.iiif.model import ImageInfo, Plan
@@ -24,6 +24,12 @@ class Located:
     generation: int
     # By what other name a static server looks for it.
     also: str | None
+    # Of the source, from 1.
+    page: int = 1
+
+    def named(self, name: str) -> Key:
+        """The key of something else that is made of this page."""
+        return replace(self.key, name=name if self.page == 1 else f"page-{self.page}_{name}")
 
     @property
     def modified(self) -> float | None:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -118,7 +117,7 @@ class Preparing:
         fits = plan.width <= width and plan.height <= height
         if factor == 1 or not fits or plan.box != Box(0, 0, info.width, info.height):
             return None
-        entry = self._derivatives.get(replace(located.key, name=KEPT_LEVEL))
+        entry = self._derivatives.get(located.named(KEPT_LEVEL))
         if entry is None:
             return None
         with entry:
@@ -155,7 +154,7 @@ class Preparing:
             yield
 
     def _level(self, located: Located, read: "Read") -> Iterator[None]:
-        found = self._derivatives.get(replace(located.key, name=KEPT_LEVEL))
+        found = self._derivatives.get(located.named(KEPT_LEVEL))
         if found is None:
             self._keep_level(located, read)
         else:
@@ -166,7 +165,7 @@ class Preparing:
         self, located: Located, read: "Read", box: Box, width: int, height: int
     ) -> None:
         plan = Plan(box, width, height, False, Decimal(0), "default", "jpg")
-        key = replace(located.key, name=stored_name(plan, located.info, self._limits))
+        key = located.named(stored_name(plan, located.info, self._limits))
         found = self._derivatives.get(key)
         if found is None:
             percent = self._look.sharpen
@@ -187,7 +186,7 @@ class Preparing:
         whole = Box(0, 0, info.width, info.height)
         pixels = read(whole, -(-info.width // factor), -(-info.height // factor))
         self._derivatives.put(
-            replace(located.key, name=KEPT_LEVEL),
+            located.named(KEPT_LEVEL),
             lambda file: encode(pixels, "jpg", file, KEPT_AS, profile_in(pixels)),
         ).close()
 

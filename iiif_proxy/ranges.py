@@ -4,7 +4,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import IO, Protocol
 
 from iiif_proxy.errors import OriginFailed
 
@@ -102,6 +102,22 @@ class FileSource:
     def close(self) -> None:
         """Give the descriptor back early; nobody may be reading, nor read again."""
         self._close()
+
+
+class OfFile:
+    """An open file of this thread alone, as a ByteSource. Its position moves."""
+
+    size = None
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, offset: int, size: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    def read_many(self, spans: list[Span]) -> list[bytes]:
+        return [self.read(*span) for span in spans]
 
 
 class BlockCache:

@@ -1,16 +1,17 @@
 """From a request to a derivative: source, plan, store, and pixels only when they must be made."""
 
+import contextlib
 import hashlib
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from iiif_proxy.ahead import Ahead
 from iiif_proxy.concurrency import Gate, SingleFlight
-from iiif_proxy.errors import NoImage
+from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import tile_factor, tiling
@@ -22,6 +23,7 @@ from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.located import Located
+from iiif_proxy.paging import Paging
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
@@ -30,11 +32,16 @@ from iiif_proxy.telling import ToldGate, stage
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from iiif_proxy.ranges import ByteSource
     from iiif_proxy.sources.arrival import SourceImage
     from iiif_proxy.sources.cache import SourceCache
+    from iiif_proxy.sources.held import Held
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
+Found = TypeVar("Found")
+# So often a source may change while it is looked at.
+CHANGES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class ImageService:
         write_ahead: bool,
         predict: bool,
         room: int,
-        max_pixels: int,
+        paging: Paging,
         patience: float,
     ) -> None:
         self.features = features
@@ -85,7 +92,7 @@ class ImageService:
         self._recipe = recipe
         self._publisher = publisher
         self._sessions = sessions
-        self._max_pixels = max_pixels
+        self._paging = paging
         self._working = Working()
         self._preparing = Preparing(
             derivatives,
@@ -103,24 +110,70 @@ class ImageService:
 
     def info(self, identifier: str, environ: Environ) -> "tuple[SourceImage, ImageInfo]":
         """What the source's header says; raises what the sources raise."""
-        source = self._sources.open(identifier, environ)
-        self._show(source, environ)
-        return source, info_of(source)
+        name, page = self._paging.split(identifier)
+
+        def look() -> "tuple[SourceImage, ImageInfo]":
+            source = self._opened(name, page, environ)
+            self._show(source, environ)
+            return source, self._info(source, page, environ)
+
+        return steady(look)
+
+    def pages(self, identifier: str, environ: Environ) -> list[str]:
+        """The identifiers of all pages of a source; only its own where pages are off."""
+        if not self._paging.on:
+            return [identifier]
+        name, _ = self._paging.split(identifier)
+
+        def look() -> int:
+            source = self._opened(name, 2, environ)
+            key, keep = self._key(source, "pages"), source.record.keep
+            return self._paging.count(key, *self._ways(source, environ), keep)
+
+        count = steady(look)
+        return [self._paging.joined(name, page) for page in range(1, count + 1)]
 
     def locate(self, request: ImageRequest, environ: Environ) -> Located:
         """Resolve a request against its source. Raises InvalidRequest and NotSupported too."""
         generation = self._sources.generation()
-        source = self._sources.open(request.identifier, environ)
+        identifier, page = self._paging.split(request.identifier)
+        source = self._sources.open(identifier, environ)
         if not source.record.fingerprint:
-            source = self._sources.open(request.identifier, environ, whole=True)
+            source = self._sources.open(identifier, environ, whole=True)
         self._show(source, environ)
-        info = info_of(source)
+        info = self._info(source, page, environ)
         plan = resolve(request, info, self.limits, self.features)
         name = stored_name(plan, info, self.limits)
-        key = Key(group_of(request.identifier), self._version(source), name)
-        also = request.api.also_named(plan, info, self.limits, self.features)
+        key = self._key(source, name if page == 1 else f"page-{page}_{name}")
+        # A static server knows the first page only: by the source's own identifier.
+        also = request.api.also_named(plan, info, self.limits, self.features) if page == 1 else None
         media_type = FORMATS[plan.format].media_type
-        return Located(source, info, plan, key, etag_of(key), media_type, generation, also)
+        return Located(source, info, plan, key, etag_of(key), media_type, generation, also, page)
+
+    def _opened(self, identifier: str, page: int, environ: Environ) -> "SourceImage":
+        """For a page behind the first the source must have a name, which may come at its end."""
+        source = self._sources.open(identifier, environ)
+        if page > 1 and not source.record.fingerprint:
+            source = self._sources.open(identifier, environ, whole=True)
+        return source
+
+    def _key(self, source: "SourceImage", name: str) -> Key:
+        return Key(group_of(source.record.identifier), self._version(source), name)
+
+    def _info(self, source: "SourceImage", page: int, environ: Environ) -> ImageInfo:
+        if page == 1:
+            return info_of(source)
+        key = self._key(source, "page")
+        return self._paging.info(key, page, *self._ways(source, environ), source.record.keep)
+
+    def _ways(
+        self, source: "SourceImage", environ: Environ
+    ) -> "tuple[Callable[[], ByteSource | None], Callable[[], Held]]":
+        """To the bytes of a source: by parts if it is read so, and whole."""
+        return (
+            lambda: self._sources.ranges(source.record, environ),
+            lambda: self._sources.content(source, environ),
+        )
 
     def _version(self, source: "SourceImage") -> str:
         return f"{source.record.fingerprint}-{self._recipe}"
@@ -258,12 +311,12 @@ class ImageService:
     def _routes(self, located: Located, environ: Environ) -> Routes:
         return Routes(
             # With the settings: other processes here may have others.
-            located.key.version,
+            located.named(located.key.version).name,
             located.info,
             lambda whole: self._sources.content(located.source, environ, whole),
             lambda: self._sources.ranges(located.source.record, environ),
             self._sessions,
-            self._max_pixels,
+            self._paging.reading(located.page),
             self._look,
         )
 
@@ -276,6 +329,7 @@ class ImageService:
 
     def purge(self, identifier: str) -> None:
         """Forget everything of one identifier: record, source, derivatives."""
+        identifier, _ = self._paging.split(identifier)
         self._sources.forget(identifier)
         self._derivatives.purge(group_of(identifier))
 
@@ -294,6 +348,14 @@ class Working:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self.count -= 1
+
+
+def steady(look: Callable[[], Found]) -> Found:
+    """What is found out about a source, once more if that changed under way."""
+    for _ in range(CHANGES):
+        with contextlib.suppress(SourceChanged):
+            return look()
+    raise OriginFailed("The source of this image keeps changing.")
 
 
 def group_of(identifier: str) -> str:

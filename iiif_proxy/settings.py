@@ -27,6 +27,7 @@ from iiif_proxy.values import (
     plain,
     prefix,
     seconds,
+    separator,
     size,
     some,
     some_seconds,
@@ -100,6 +101,15 @@ class Settings:
     source_max_bytes: int = setting(size, "2GiB", "largest source file")
     source_max_pixels: int = setting(
         number(1), "500000000", "largest source in pixels (tiled TIFF: no limit)"
+    )
+    partial: bool = setting(
+        boolean, "off", "show what can be decoded of a damaged source, instead of 502"
+    )
+    pdf_dpi: int = setting(number(18, 1200), "150", "pixels an inch that pages of a PDF have")
+    page_separator: str | None = setting(
+        separator,
+        "",
+        "what stands between an identifier and the number of a page, such as `;page=`",
     )
     connect_timeout: float = setting(some_seconds, "5s", "time to connect to the origin")
     read_timeout: float = setting(

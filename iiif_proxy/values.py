@@ -194,6 +194,12 @@ def document(text: str) -> Any:
     return found
 
 
+def separator(text: str) -> str | None:
+    if text and (text[-1].isdigit() or not re.fullmatch(r"[!#-.0-;=@-Z_a-z~]{1,20}", text)):
+        raise ValueError("a few letters or signs without a slash, not ending with a digit")
+    return text or None
+
+
 def plain(text: str) -> str | None:
     return text or None
 

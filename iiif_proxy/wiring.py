@@ -14,9 +14,11 @@ from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.color import converts
 from iiif_proxy.imaging.encode import EncodeOptions, available
 from iiif_proxy.imaging.look import Look
+from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import describe, describe_parts
 from iiif_proxy.imaging.sessions import Sessions
+from iiif_proxy.paging import Paging
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.ranges import ByteSource
 from iiif_proxy.service import ImageService, recipe_of
@@ -107,6 +109,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
     workers = workers_of(settings)
     memory = settings.memory or half_of_memory()
     features = features_of(settings)
+    reading = Reading(settings.source_max_pixels, dpi=settings.pdf_dpi, partial=settings.partial)
     limits = Limits(settings.max_width, settings.max_height, settings.max_area)
     options = options_of(settings)
     look = look_of(settings)
@@ -119,7 +122,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         published = Published(folder / "published", folder / "derivatives", recipe)
     sources = SourceCache(
         found,
-        probe_within(settings.source_max_pixels),
+        probe_with(reading),
         probe_parts,
         records,
         bytes_store,
@@ -148,7 +151,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         write_ahead=settings.write_ahead,
         predict=settings.predict,
         room=settings.cache_size // ONE_SOURCE_SHARE,
-        max_pixels=settings.source_max_pixels,
+        paging=Paging(settings.page_separator, derivatives, reading),
         patience=settings.queue_timeout,
     )
 
@@ -185,11 +188,11 @@ def half_of_memory() -> int:
     return min(limits) // 2
 
 
-def probe_within(max_pixels: int) -> Callable[[str, bool], dict[str, Any] | None]:
+def probe_with(reading: Reading) -> Callable[[str, bool], dict[str, Any] | None]:
     """Read a header: its facts as JSON values, or None while it has not come whole."""
 
     def probe_values(path: str, whole: bool) -> dict[str, Any] | None:
-        info = describe(path, max_pixels, whole)
+        info = describe(path, reading, whole)
         return None if info is None else dataclasses.asdict(info)
 
     return probe_values

@@ -11,6 +11,7 @@ from PIL import Image
 from iiif_proxy.errors import NoImage
 from iiif_proxy.imaging import light
 from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, WHOLE, Levels
+from iiif_proxy.imaging.reading import NO_IMAGE
 
 # Given an offset: the bytes that are there from it on, at most so many; b"" at the end.
 Feed = Callable[[int, int], bytes]
@@ -25,11 +26,13 @@ def fill(
     feed: Feed,
     convert: Callable[[Image.Image], Image.Image],
     linear: bool = False,
+    partial: bool = False,
 ) -> None:
     """Decode an opened image (header read, pixels not) into `levels`, all factors.
 
     `convert` loads it and gives the mode of the levels, where rows cannot be shown as they come.
     `linear`: coarser levels average light (`light.py`).
+    `partial`: what decodes of broken data will do.
     Marks the levels WHOLE, or FAILED when the data do not hold what the header says; then raises
     NoImage.
     """
@@ -37,7 +40,9 @@ def fill(
     shrinker.start()
     try:
         if progressive(opened, levels):
-            _decode_rows(levels, opened, feed)
+            done = _decode_rows(levels, opened, feed)
+            if not done and not partial:
+                raise NoImage(NO_IMAGE, "broken off")
         else:
             levels.image(1).im.paste(convert(opened).im, (0, 0, *opened.size))
         levels.advance(1, levels.shape.height)
@@ -45,9 +50,7 @@ def fill(
         levels.state = WHOLE
     except Exception as cause:
         levels.state = FAILED
-        raise NoImage(
-            "What the origin sent is no image that can be decoded.", repr(cause)
-        ) from cause
+        raise NoImage(NO_IMAGE, repr(cause)) from cause
 
 
 def progressive(opened: Image.Image, levels: Levels) -> bool:
@@ -64,8 +67,10 @@ def progressive(opened: Image.Image, levels: Levels) -> bool:
     )
 
 
-def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed) -> None:
+def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed) -> bool:
     """Pillow's own decoder, given a core image that is mapped memory: no copy, and bit-identical.
+
+    Whether all rows came.
 
     This is what ImageFile.Parser does, with our memory in place of its own. It rests on Pillow's
     internals (`_getdecoder`, `setimage`): tests/imaging/test_decode.py says when they change.
@@ -93,8 +98,7 @@ def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed) -> None:
         rows = _ready(levels, rows)
         levels.advance(1, rows)
     decoder.cleanup()
-    if status < 0 or _ready(levels, rows) < levels.shape.height:
-        raise NoImage("What the origin sent is no image that can be decoded.", "broken off")
+    return status >= 0 and _ready(levels, rows) >= levels.shape.height
 
 
 def _ready(levels: Levels, known: int) -> int:

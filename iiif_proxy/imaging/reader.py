@@ -11,70 +11,73 @@ from iiif_proxy.errors import OriginFailed
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.imaging import webp
 from iiif_proxy.imaging.color import finished, prepared
-from iiif_proxy.imaging.formats import (
-    FAULTS,
-    HEAD,
-    MAX_PIXELS,
-    Jpeg2000,
-    Path,
-    decoding,
-    limit,
-    open_as,
-    open_file,
-    opened,
-    readable,
-    sniff,
-)
+from iiif_proxy.imaging.formats import open_as, opened, readable
+from iiif_proxy.imaging.later import ByRegion
 from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.modes import is_gray
+from iiif_proxy.imaging.openers import Jpeg2000
 from iiif_proxy.imaging.orientation import Stored, orientation_in, orientation_of, upright
 from iiif_proxy.imaging.pixels import padded
+from iiif_proxy.imaging.raw import Raw
+from iiif_proxy.imaging.reading import DEFAULT as READING
+from iiif_proxy.imaging.reading import (
+    FAULTS,
+    MAX_PIXELS,
+    Path,
+    Reading,
+    decoding,
+    limit,
+    load,
+    open_file,
+)
 from iiif_proxy.imaging.resample import Edges, on_grid, resample
+from iiif_proxy.imaging.signatures import HEAD, sniff
 
 # Reductions that libjpeg decodes at.
 _DCT_SCALES = (8, 4, 2)
 # Of a JPEG 2000, by default of every encoder.
 _USUAL_HALVINGS = 5
-# Known only when the file is whole: their directory, or all of it, may stand at the end.
-_LATE = ("tiff", "avif")
+# Known before all of the file has come; of others the directory, or all, may stand at the end.
+_EARLY = ("bmp", "gif", "jp2", "jpeg", "png", "ppm", "webp")
+USUAL = Reading(MAX_PIXELS)
 
 
 @overload
 def probe(
-    file: Path | BinaryIO, *, max_pixels: int = ..., whole: Literal[True] = ...
+    file: Path | BinaryIO, reading: Reading = ..., *, whole: Literal[True] = ...
 ) -> ImageInfo: ...
 
 
 @overload
-def probe(file: Path | BinaryIO, *, max_pixels: int = ..., whole: bool) -> ImageInfo | None: ...
+def probe(file: Path | BinaryIO, reading: Reading = ..., *, whole: bool) -> ImageInfo | None: ...
 
 
 def probe(
-    file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS, whole: bool = True
+    file: Path | BinaryIO, reading: Reading = USUAL, *, whole: bool = True
 ) -> ImageInfo | None:
     """What the header says, upright; nothing is decoded. OriginFailed if it is no good.
 
     `whole=False` is for a file that is still arriving: None then means that more of it is needed.
     JPEG, PNG, GIF, JPEG 2000, BMP and PNM are known from their first bytes, WebP too unless it
-    has EXIF (which stands at its end); TIFF and AVIF only when they are whole.
+    has EXIF (which stands at its end); all others only when they are whole.
     """
     if isinstance(file, str | os.PathLike):
         with open_file(file) as own:
-            return _probe(own, max_pixels, whole)
-    return _probe(file, max_pixels, whole)
+            return _probe(own, reading, whole)
+    return _probe(file, reading, whole)
 
 
-def _probe(file: IO[bytes], max_pixels: int, whole: bool) -> ImageInfo | None:
+def _probe(file: IO[bytes], reading: Reading, whole: bool) -> ImageInfo | None:
     file.seek(0)
     head = file.read(HEAD)
     if not whole and len(head) < HEAD and sniff(head) is None:
         return None
     name = readable(head)
-    if not whole and name in _LATE:
-        return None
+    if name not in _EARLY:  # opened by libraries that want a real file
+        return _info(file, name, reading) if whole else None
     watched = _Watched(file)
     try:
-        info = _info(watched, name, max_pixels)
+        info = _info(cast("IO[bytes]", watched), name, reading)
     except OriginFailed:
         if watched.ended and not whole:
             return None
@@ -82,20 +85,19 @@ def _probe(file: IO[bytes], max_pixels: int, whole: bool) -> ImageInfo | None:
     return None if watched.ended and not whole else info
 
 
-def _info(watched: "_Watched", name: str, max_pixels: int) -> ImageInfo:
-    file = cast("IO[bytes]", watched)
-    if name == "webp":
+def _info(file: IO[bytes], name: str, reading: Reading) -> ImageInfo:
+    if name == "webp" and reading.page == 1:
         file.seek(0)
         with decoding():
             header = webp.read_header(file)
-        limit(header.width, header.height, max_pixels)
+        limit(header.width, header.height, reading.max_pixels)
         stored = Stored(orientation_in(header.exif), header.width, header.height)
         return ImageInfo(*stored.upright, format=name, alpha=header.alpha)
-    image = open_as(name, file, max_pixels)
+    image = open_as(name, file, reading)
     stored = Stored(orientation_of(image), *image.size)
     return ImageInfo(
         *stored.upright,
-        format=name,
+        format="raw" if isinstance(image, Raw) else name,
         gray=is_gray(image),
         bilevel=image.mode == "1",
         alpha=image.has_transparency_data,
@@ -110,7 +112,7 @@ class Reader:
         source: Path | Callable[[], IO[bytes]],
         info: ImageInfo,
         *,
-        max_pixels: int | None = None,
+        reading: Reading = READING,
         look: Look = DEFAULT,
     ) -> None:
         """`source`: a path, or what opens a file (that may still be arriving).
@@ -119,7 +121,7 @@ class Reader:
         """
         self.info = info
         self._source = source
-        self._max_pixels = max_pixels
+        self._reading = reading
         self._look = look
 
     def read(self, box: Box, width: int, height: int) -> Image.Image:
@@ -130,26 +132,32 @@ class Reader:
         are converted last, on the fewest pixels; gray stays gray.
         OriginFailed for what cannot be decoded, is too large or is not what `info` says.
         """
-        limit(self.info.width, self.info.height, self._max_pixels)
+        limit(self.info.width, self.info.height, self._reading.max_pixels)
         with self._opened() as image:
             orientation = orientation_of(image)
             stored = Stored(orientation, *image.size)
-            if stored.upright != (self.info.width, self.info.height):
+            drawn = isinstance(image, ByRegion)
+            if stored.upright != (self.info.width, self.info.height) and not drawn:
                 raise OriginFailed("The source image changed while it was read.")
             region, (width, height) = stored.box(box), stored.size(width, height)
             scaling = self._look.scaling
             convert, profile, _ = prepared(image, self._look)
-            if isinstance(image, Jpeg2000):
+            if isinstance(image, ByRegion):
+                with decoding():
+                    decoded, edges = image.region(
+                        (self.info.width, self.info.height), box, width, height
+                    )
+            elif isinstance(image, Jpeg2000):
                 decoded, edges = self._decode_jpeg2000(image, region, width, height)
             else:
-                decoded, edges = _decode(image, region, width, height, scaling.linear)
+                decoded, edges = self._decode(image, region, width, height)
             scaled = resample(decoded, edges, width, height, convert, scaling)
             return finished(upright(scaled, orientation), profile, self._look)
 
     def _opened(self) -> ImageFile.ImageFile:
         return opened(
             self._source() if callable(self._source) else self._source,
-            self._max_pixels,
+            self._reading,
             close=True,
         )
 
@@ -159,6 +167,8 @@ class Reader:
         Known without the file; a JPEG 2000 is taken to have the usual number of resolutions.
         """
         shrink = 1
+        if self.info.format == "pdf":
+            return 2 * width * height
         if self._look.scaling.linear:
             pass
         elif self.info.format == "jpeg":
@@ -166,6 +176,19 @@ class Reader:
         elif self.info.format == "jp2":
             shrink = 1 << _halvings(box, width, height, _USUAL_HALVINGS)
         return -(-self.info.width // shrink) * -(-self.info.height // shrink) + width * height
+
+    def _decode(
+        self, image: ImageFile.ImageFile, box: Box, width: int, height: int
+    ) -> tuple[Image.Image, Edges]:
+        """Decode, a JPEG by its DCT scales, and say where the box lies in what came out."""
+        scale = 1
+        if isinstance(image, JpegImageFile) and not self._look.scaling.linear:
+            scale = _dct_scale(box, width, height)
+            if scale > 1:
+                # Of sizes between w/s and w/2s Pillow takes exactly s.
+                image.draft(None, (image.width // scale, image.height // scale))
+        load(image, self._reading)
+        return image, _edges(box, scale, image)
 
     def _decode_jpeg2000(
         self, image: Jpeg2000, box: Box, width: int, height: int
@@ -178,36 +201,20 @@ class Reader:
         """
         halvings = _halvings(box, width, height, image.halvings)
         if not halvings or self._look.scaling.linear:
-            with decoding():
-                image.load()
+            load(image, self._reading)
             return image, _edges(box, 1, image)
         image.reduce = halvings
         try:
             image.load()
         except FAULTS:  # also where a tile of the file would vanish: try it whole
-            with self._opened() as again, decoding():
-                again.load()
+            with self._opened() as again:
+                load(again, self._reading)
                 return again, _edges(box, 1, again)
         factor = 1 << halvings
         shift = 0.5 - 0.5 / factor
         corners = (box.x, box.y, box.x + box.width, box.y + box.height)
         x0, y0, x1, y1 = (corner / factor + shift for corner in corners)
         return padded(image, 0, 0, 1, 1), (x0, y0, x1, y1)
-
-
-def _decode(
-    image: ImageFile.ImageFile, box: Box, width: int, height: int, linear: bool
-) -> tuple[Image.Image, Edges]:
-    """Decode, a JPEG by its DCT scales, and say where the box lies in what came out."""
-    scale = 1
-    if isinstance(image, JpegImageFile) and not linear:
-        scale = _dct_scale(box, width, height)
-        if scale > 1:
-            # Of sizes between w/s and w/2s Pillow takes exactly s.
-            image.draft(None, (image.width // scale, image.height // scale))
-    with decoding():
-        image.load()
-    return image, _edges(box, scale, image)
 
 
 def _dct_scale(box: Box, width: int, height: int) -> int:

@@ -11,13 +11,15 @@ from PIL import Image
 from iiif_proxy.iiif.model import Box, ImageInfo, Plan
 from iiif_proxy.imaging import lossless
 from iiif_proxy.imaging.color import prepared, unchanged
-from iiif_proxy.imaging.formats import HEAD, decoding, opened, sniff
+from iiif_proxy.imaging.formats import opened
 from iiif_proxy.imaging.levels import WHOLE, LevelsLost
 from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.orientation import orientation_of
 from iiif_proxy.imaging.reader import Reader, probe
+from iiif_proxy.imaging.reading import Reading, load
 from iiif_proxy.imaging.session import Facts, Overview, Session
 from iiif_proxy.imaging.sessions import Sessions, Start
+from iiif_proxy.imaging.signatures import HEAD, sniff
 from iiif_proxy.imaging.tiff import Tiff
 from iiif_proxy.ranges import ByteSource, FileSource, Parts
 
@@ -32,6 +34,8 @@ PARTS = 2
 BLOCK = 64 * 1024
 # By which the gate counts.
 BYTES_A_PIXEL = 4
+# Drawn at any size: a session would only hold pixels that can be had sharper.
+DRAWN = ("pdf",)
 # What can be kept as it is stored (`color.LAST`); everything else is brought to sRGB first.
 AS_STORED = {"L": "L", "RGB": "RGBX", "RGBX": "RGBX", "RGBA": "RGBA", "CMYK": "CMYK"}
 
@@ -80,7 +84,7 @@ class Arriving(io.RawIOBase):
         return len(found)
 
 
-def describe(path: str, max_pixels: int, whole: bool) -> ImageInfo | None:
+def describe(path: str, reading: Reading, whole: bool) -> ImageInfo | None:
     """What the header says, upright; None while a growing file does not hold it yet.
 
     A tiled TIFF has its own tiling in it, and no limit of pixels: it is never decoded whole.
@@ -89,10 +93,10 @@ def describe(path: str, max_pixels: int, whole: bool) -> ImageInfo | None:
     with open(path, "rb") as file:
         tiff = sniff(file.read(HEAD)) == "tiff"
     if tiff and whole:
-        info = Tiff.open(FileSource(path)).info()
+        info = Tiff.open(FileSource(path)).at(reading.page).info()
         if info.tile_width:
             return info
-    return probe(path, max_pixels=max_pixels, whole=whole)
+    return probe(path, reading, whole=whole)
 
 
 def describe_parts(parts: ByteSource, head: bytes) -> ImageInfo | None:
@@ -115,7 +119,7 @@ class Routes:
         content: Callable[[bool], Content],
         parts: Callable[[], Parts | None],
         sessions: Sessions,
-        max_pixels: int,
+        reading: Reading,
         look: Look = DEFAULT,
     ) -> None:
         self._key = key
@@ -123,7 +127,9 @@ class Routes:
         self._content = content
         self._parts = parts
         self._sessions = sessions
-        self._max_pixels = max_pixels
+        self._reading = reading
+        # A page behind the first of a TIFF that is never fetched whole.
+        self._further = reading.page > 1 and parts() is not None
         self._look = look
 
     def session(self, box: Box, width: int, height: int) -> Session | None:
@@ -142,6 +148,8 @@ class Routes:
             return True
         if (
             info.tile_width
+            or self._further
+            or info.format in DRAWN
             or (box.width, box.height) == (info.width, info.height)
             or info.width * info.height < SESSION_LEAST
             or not self._sessions.fits(info.width, info.height)
@@ -159,10 +167,12 @@ class Routes:
         those that info.json offers.
         """
         info = self._info
-        if not lossless.may_be(plan, info.format, tile, info.width * info.height):
+        if self._reading.page > 1 or not lossless.may_be(
+            plan, info.format, tile, info.width * info.height
+        ):
             return None
         held = self._content(True)
-        with opened(held.path, self._max_pixels) as image:
+        with opened(held.path, self._reading) as image:
             if not unchanged(image, self._look):
                 return None
             todo = lossless.work(image, orientation_of(image), plan, progressive)
@@ -177,11 +187,11 @@ class Routes:
 
     def light(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
         """Straight from the file, decoded no finer than needed, when the gate lets it in."""
-        if self._info.tile_width:
+        if self._info.tile_width or self._further:
             return self._tiles(box, width, height, gate, timeout)
         held = self._bytes()
         reader = Reader(
-            lambda: self._file(held), self._info, max_pixels=self._max_pixels, look=self._look
+            lambda: self._file(held), self._info, reading=self._reading, look=self._look
         )
         with gate.enter(reader.cost(box, width, height), timeout):
             return reader.read(box, width, height)
@@ -196,7 +206,7 @@ class Routes:
             held = self._content(True)  # may be all that keeps the path alive
             return Tiff.open(FileSource(held.path))
 
-        page = self._sessions.tiff(self._key, start).page
+        page = self._sessions.tiff(self._key, start).at(self._reading.page)
         with gate.enter(page.price(box, width, height), timeout):
             return page.read(box, width, height, self._look)
 
@@ -237,10 +247,9 @@ class Routes:
         """The whole image at the coarsest scale that a JPEG decodes at."""
         size = session.levels.shape.size(Overview.FACTOR)
         with self._file(self._bytes()) as file:
-            image = opened(file, self._max_pixels)
+            image = opened(file, self._reading)
             image.draft(None, size)
-            with decoding():
-                image.load()
+            load(image, self._reading)
         if image.size != size:
             raise LevelsLost
         return image
@@ -258,7 +267,7 @@ class Routes:
         held = self._bytes()
         file = self._file(held)
         try:
-            image = opened(file, self._max_pixels)
+            image = opened(file, self._reading)
             orientation = orientation_of(image)
             convert, profile, stored = prepared(image, self._look)
         except BaseException:
@@ -267,10 +276,11 @@ class Routes:
         other = "RGBA" if self._info.alpha else "L" if self._info.gray else "RGBX"
         mode = AS_STORED.get(stored, other)
 
-        def load(opened: Image.Image) -> Image.Image:
-            with decoding():
-                opened.load()
+        def decode(opened: Image.Image) -> Image.Image:
+            load(opened, self._reading)
             pixels = convert(opened)
             return pixels if pixels.mode == mode else pixels.convert(mode)
 
-        return Start(image, file, held.read, mode, Facts(orientation, profile), load)
+        return Start(
+            image, file, held.read, mode, Facts(orientation, profile), decode, self._reading.partial
+        )

@@ -44,7 +44,8 @@ MOST_SAID = 4 << 20
 class Start:
     """What a session begins with: an opened image (its header read), its bytes, the mode to keep.
 
-    `load` decodes it whole and gives that mode; `file` is closed when all is done.
+    `load` decodes it whole and gives that mode; `file` is closed when all is
+    done. `partial`: what decodes of broken data will do.
     """
 
     opened: Image.Image
@@ -53,6 +54,7 @@ class Start:
     mode: str
     facts: Facts
     load: Callable[[Image.Image], Image.Image]
+    partial: bool = False
 
 
 class Sessions:
@@ -259,7 +261,7 @@ def _fill(levels: Levels, begin: Start, linear: bool) -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     try:
-        fill(levels, begin.opened, begin.feed, begin.load, linear)
+        fill(levels, begin.opened, begin.feed, begin.load, linear, begin.partial)
     except Exception as cause:
         log.warning("a session ended: %s", cause)
     finally:

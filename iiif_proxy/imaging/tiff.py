@@ -1,18 +1,20 @@
 """Tiled and pyramidal TIFF: any region at any size from the tiles it needs, never a whole page."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 from PIL import Image
 
-from iiif_proxy.errors import NotSupported
+from iiif_proxy.errors import NotFound, NotSupported
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.iiif.tiles import scale_factors
 from iiif_proxy.imaging import jpegtile, tiffcanvas, tiffcodec
 from iiif_proxy.imaging.color import MAX_PROFILE, coarse, finished
 from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.orientation import Stored, upright
+from iiif_proxy.imaging.reading import NO_PAGE
 from iiif_proxy.imaging.tifflevel import (
     ICC_PROFILE,
     JPEG,
@@ -31,12 +33,14 @@ TILE_SIDES = (64, 2048)
 class Page:
     """One image of a file with its resolutions. Safe to share among threads.
 
-    `levels` are finest first. `supported` is False for what this installation cannot decode:
-    `info` is right then too, `read` raises NotSupported.
+    `levels` are finest first, `index` is the place among all directories. `supported` is
+    False for what this installation cannot decode: `info` is right then too, `read`
+    raises NotSupported.
     """
 
-    def __init__(self, directory: Directory, levels: tuple[Level, ...]) -> None:
+    def __init__(self, directory: Directory, levels: tuple[Level, ...], index: int = 0) -> None:
         self.levels = levels
+        self.index = index
         self._directory = directory
         self._cache = directory.cache
         orientation = directory.number(ORIENTATION, 1)
@@ -185,6 +189,14 @@ class Tiff:
         with self._lock:
             self._found += self._rest
         return tuple(self._found)
+
+    def at(self, number: int) -> Page:
+        """The page of that number, from 1; no further directory is read. NotFound if it is none."""
+        with self._lock:
+            self._found += itertools.islice(self._rest, max(0, number - len(self._found)))
+            if not 1 <= number <= len(self._found):
+                raise NotFound(NO_PAGE)
+            return self._found[number - 1]
 
     @property
     def icc_profile(self) -> bytes | None:

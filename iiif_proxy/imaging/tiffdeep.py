@@ -13,9 +13,10 @@ from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from iiif_proxy.errors import OriginFailed
-from iiif_proxy.imaging import deep, tiffextra
+from iiif_proxy.imaging import deep, tiffbounds, tiffextra
 from iiif_proxy.imaging.color import MAX_PROFILE, coarse, converts, to_srgb
 from iiif_proxy.imaging.modes import span_of
+from iiif_proxy.imaging.optional import missing
 
 if TYPE_CHECKING:
     import numpy
@@ -44,10 +45,7 @@ def wanted(image: TiffImageFile | None) -> bool:
     if image is not None and not _is_misread(image):
         return tiffextra.installed() and (_is_coarse(image) or _is_weighed(image))
     if not tiffextra.installed():
-        raise OriginFailed(
-            "The origin sent a kind of TIFF that this server cannot read"
-            " without the extra iiif-proxy[tiff]."
-        )
+        raise missing("tiff")
     return True
 
 
@@ -75,21 +73,27 @@ def _is_coarse(image: TiffImageFile) -> bool:
 
 
 class DeepTiff(ImageFile.ImageFile):
-    """The first page of a TIFF. Its `mode` is that of 8-bit samples: L, LA, RGB(A), CMYK or LAB.
+    """One directory of a TIFF's chain, from 0.
+
+    Its `mode` is that of 8-bit samples: L, LA, RGB(A), CMYK or LAB.
 
     As with Pillow's: `tag_v2` has the orientation, and the pixels are as they are stored.
     """
 
     format = "TIFF"
 
+    def __init__(self, file: IO[bytes], name: str, index: int = 0) -> None:
+        self._index = index
+        super().__init__(file, name)
+
     def _open(self) -> None:
         tifffile = importlib.import_module("tifffile")
         assert self.fp is not None
         self.fp.seek(0)
         self._file = tifffile.TiffFile(_Unclosed(self.fp))
-        page = self._page = self._file.pages.first
+        page = self._page = self._file.pages[self._index]
         space = _SPACES.get(int(page.photometric))
-        if space is None or int(page.compression) not in tiffextra.CODECS:
+        if space is None or not self._is_bounded():
             raise SyntaxError(f"{page.photometric} {page.compression}")
         base, colours = space
         samples, bits = int(page.samplesperpixel), int(page.bitspersample)
@@ -113,6 +117,16 @@ class DeepTiff(ImageFile.ImageFile):
             self.info["icc_profile"] = self._profile
         self._managed, self._cmyk = False, b""
         self.tag_v2 = {_ORIENTATION: int(page.tags.valueof(_ORIENTATION, default=1) or 1)}
+
+    def _is_bounded(self) -> bool:
+        """Whether no tile can become more than the directory says."""
+        page = self._page
+        if int(page.compression) in tiffextra.CODECS:
+            return True
+        assert self.fp is not None
+        tile = (page.tilewidth or page.imagewidth, page.tilelength or page.rowsperstrip)
+        known = int(page.compression) in tiffbounds.CODECS
+        return known and tiffbounds.sane(self.fp, int(page.compression), tile, page.dataoffsets)
 
     def _find_alpha(self, samples: int) -> int | None:
         """The sample that says how opaque the others are."""

@@ -16,14 +16,15 @@ from iiif_proxy.imaging.tifftags import Directory, Structure, broken
 MAX_LEVELS = 64
 
 
-def pages_of(structure: Structure) -> Iterator[tuple[Directory, tuple[Level, ...]]]:
+def pages_of(structure: Structure) -> Iterator[tuple[Directory, tuple[Level, ...], int]]:
     """Each page's directory with its levels, finest first: those that follow it in the chain or
-    hang below it. Reads no further than the page that is asked for needs.
+    hang below it; and its place in the chain, from 0. Reads no further than the page that is asked
+    for needs.
     """
     directory: Directory | None = None
     levels: list[Level] = []
-    started, passed = False, 0
-    for following in structure.chain():
+    started, passed, index = False, 0, 0
+    for place, following in enumerate(structure.chain()):
         level = parse_level(following)
         kind = following.number(SUBFILE, 0) | (following.number(OLD_SUBFILE, 1) == 2)
         if directory is not None and _smaller(levels, level, flagged=bool(kind & 1)):
@@ -33,17 +34,17 @@ def pages_of(structure: Structure) -> Iterator[tuple[Directory, tuple[Level, ...
             passed += 1
         else:
             if directory is not None:
-                yield directory, tuple(levels)
+                yield directory, tuple(levels), index
             directory, levels = following, [level, *_levels_below(structure, following, level)]
-            started, passed = True, 0
+            started, passed, index = True, 0, place
             if len(levels) > 1:
                 # With its levels below it a page is whole: no need to read the chain any further.
-                yield directory, tuple(levels)
+                yield directory, tuple(levels), index
                 directory = None
         if passed > MAX_LEVELS:
             raise broken("far too many small copies of one page")
     if directory is not None:
-        yield directory, tuple(levels)
+        yield directory, tuple(levels), index
 
 
 def _levels_below(structure: Structure, directory: Directory, first: Level) -> list[Level]:

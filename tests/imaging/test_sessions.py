@@ -20,6 +20,7 @@ from iiif_proxy.imaging import decode
 from iiif_proxy.imaging.formats import opened
 from iiif_proxy.imaging.levels import SETTLED, WHOLE, Levels, shape_of
 from iiif_proxy.imaging.reader import probe
+from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.session import Session
 from iiif_proxy.imaging.sessions import Sessions
@@ -64,7 +65,7 @@ def sessions(tmp_path: Path) -> Iterator[Sessions]:
 
 def routes_to(path: Path, sessions: Sessions, key: str = "key") -> Routes:
     info = probe(path)
-    return Routes(key, info, lambda whole: Content(path), lambda: None, sessions, 10**9)
+    return Routes(key, info, lambda whole: Content(path), lambda: None, sessions, Reading(10**9))
 
 
 def whole(session: Session) -> Session:
@@ -308,7 +309,7 @@ def test_a_neighbours_session_is_shared(
         raise AssertionError("decoded again")
 
     info = ImageInfo(WIDTH, HEIGHT, "jpeg")
-    routes = Routes("key", info, no_bytes, lambda: None, sessions, 10**9)
+    routes = Routes("key", info, no_bytes, lambda: None, sessions, Reading(10**9))
     image, begun = routes.tile(Box(256, 256, 256, 256), 256, 256, PATIENCE)
     assert begun is None
     assert image is not None
@@ -388,5 +389,7 @@ def test_a_thumbnail_opens_no_session(jpeg: Path, sessions: Sessions) -> None:
         False,
         True,
     ]
-    small = Routes("s", ImageInfo(900, 900, "jpeg"), Content, lambda: None, sessions, 10**9)
+    small = Routes(
+        "s", ImageInfo(900, 900, "jpeg"), Content, lambda: None, sessions, Reading(10**9)
+    )
     assert not small.wants_session(Box(0, 0, 512, 512), 512, 512, True)

@@ -10,6 +10,7 @@ from PIL import Image
 from iiif_proxy.iiif.model import Box
 from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.reader import Reader, probe
+from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import Routes, describe
 from iiif_proxy.imaging.session import Session
@@ -66,9 +67,11 @@ class Gate:
 
 def session_of(path: Path, folder: Path, look: Look) -> Session:
     sessions = Sessions(folder, 1 << 30, look)
-    info = describe(str(path), 1 << 30, True)
+    info = describe(str(path), Reading(1 << 30), True)
     assert info is not None
-    routes = Routes("x", info, lambda whole: Content(path), lambda: None, sessions, 1 << 30, look)
+    routes = Routes(
+        "x", info, lambda whole: Content(path), lambda: None, sessions, Reading(1 << 30), look
+    )
     image, session = routes.tile(Box(0, 0, 16, 16), 16, 16, PATIENCE)
     assert image is not None
     assert session is not None

@@ -131,6 +131,8 @@ def test_compare_moves_together(page: Page, base: str) -> None:
     slider = page.get_by_label("How much of the first is seen")
     slider.fill("25")
     assert "25%" in page.locator("#second").evaluate("element => element.style.clipPath")
+    settled(page, f"{base}/-/compare/wide.png/none.png")
+    expect(page.locator("#message")).to_have_text("No source has an image with this identifier.")
 
 
 def test_notes_are_kept_exported_and_imported(page: Page, base: str, tmp_path: Path) -> None:
