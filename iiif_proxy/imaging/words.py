@@ -58,9 +58,13 @@ def heard(image: Image.Image) -> Words:
     dpi = _sane(info.get("dpi"))
     if tags is not None:
         # Pillow takes all text for Latin-1.
-        names = (_text(str(tags.get(tag, "")).encode("latin-1", "replace"))
-            for tag in (ARTIST, COPYRIGHT))
-        return _first(dpi, tuple(names), _of_iptc(tags.get(_TIFF_IPTC)), _of_xmp(tags.get(_TIFF_XMP)))
+        names = (
+            _text(str(tags.get(tag, "")).encode("latin-1", "replace"))
+            for tag in (ARTIST, COPYRIGHT)
+        )
+        return _first(
+            dpi, tuple(names), _of_iptc(tags.get(_TIFF_IPTC)), _of_xmp(tags.get(_TIFF_XMP))
+        )
     photoshop = info.get("photoshop")
     iptc = photoshop.get(_IPTC) if isinstance(photoshop, dict) else None
     found = of_blocks(info.get("exif") or info.get("names"), info.get("xmp"), iptc)
