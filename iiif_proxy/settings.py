@@ -21,6 +21,7 @@ from iiif_proxy.values import (
     document,
     folder,
     formats,
+    named,
     networks,
     number,
     one_of,
@@ -153,6 +154,23 @@ class Settings:
         boolean,
         "off",
         "answer other spellings of an image with 303 to the canonical one",
+    )
+    # Named derivatives
+    presets: tuple[tuple[str, str], ...] = setting(
+        named,
+        "",
+        "named derivatives: `name=region/size/rotation/quality.format`, several;"
+        " also `focus:x,y` as region and `400x300` as size, cropped to that shape",
+    )
+    preset_answer: str = setting(
+        one_of("redirect", "image"),
+        "redirect",
+        "what `/-/preset/{name}/{id}` is: a redirect to the canonical address, or the image",
+    )
+    presets_in_info: str = setting(
+        one_of("off", "seeAlso", "service"),
+        "off",
+        "name the presets of an image in its info.json (2.1: service only)",
     )
     # Encoding
     background: tuple[int, int, int] = setting(

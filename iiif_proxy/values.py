@@ -156,6 +156,19 @@ def viewers(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def named(text: str) -> tuple[tuple[str, str], ...]:
+    """Words `name=text`, each name once."""
+    found: dict[str, str] = {}
+    for word in text.split():
+        name, equals, rest = word.partition("=")
+        if not (name and equals and rest):
+            raise ValueError("words such as thumb=full/!200,200/0/default.jpg")
+        if name in found:
+            raise ValueError(f"unambiguous: {name} is there twice")
+        found[name] = rest
+    return tuple(found.items())
+
+
 def url_with_id(text: str) -> str | None:
     if text and not (is_url(text.replace("{id}", "x")) and "{id}" in text):
         raise ValueError("an http(s) URL with {id} in it")

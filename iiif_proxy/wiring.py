@@ -10,6 +10,7 @@ from typing import Any
 
 from iiif_proxy.concurrency import Gate, SingleFlight
 from iiif_proxy.iiif.model import Extras, Features, Limits
+from iiif_proxy.iiif.presets import PresetError, Presets, from_words
 from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.color import converts
 from iiif_proxy.imaging.encode import EncodeOptions, available
@@ -225,6 +226,18 @@ def features_of(settings: Settings) -> Features:
         max_pixels=settings.max_pixels,
         preferred_formats=settings.preferred_formats,
     )
+
+
+def presets_of(settings: Settings) -> Presets:
+    """The presets of the settings, all of which can be made here. Raises SettingsError."""
+    try:
+        found = from_words(dict(settings.presets))
+    except PresetError as error:
+        raise SettingsError([f"IIIF_PROXY_PRESETS: {error}"]) from None
+    faults = found.faults(features_of(settings))
+    if faults:
+        raise SettingsError([f"IIIF_PROXY_PRESETS: {fault}" for fault in faults])
+    return found
 
 
 def look_of(settings: Settings) -> Look:

@@ -103,7 +103,7 @@ def resolve(request: ImageRequest, info: ImageInfo, limits: Limits, features: Fe
         height,
         request.rotation.mirror,
         degrees,
-        _quality(request.quality, info),
+        quality_of(request.quality, info),
         format,
     )
 
@@ -127,7 +127,7 @@ def stored_name(plan: Plan, info: ImageInfo, limits: Limits) -> str:
     return f"{region_text(box, info)}_{size}_{turn}_{plan.quality}.{plan.format}"
 
 
-def _quality(asked: str, info: ImageInfo) -> str:
+def quality_of(asked: str, info: ImageInfo) -> str:
     """What is the same image is `default`: color of colour, gray of gray.
 
     Gray is `color` only if that is asked for, and then comes in three channels. Not bitonal of
