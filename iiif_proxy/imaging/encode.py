@@ -114,8 +114,8 @@ def encode(
     No EXIF, comment or other word of the source is written but `words`, and a colour `profile`
     (ICC), where they are given and the format has room. Best straight to a real file, unbuffered:
     Pillow then encodes without holding the interpreter's lock. Alpha that the format cannot hold
-    lies on white. InvalidRequest for sides that the format has no room for, NotSupported for a codec
-    that is missing here.
+    lies on white. InvalidRequest for sides that the format has no room for, NotSupported for a
+    codec that is missing here.
     """
     kind = FORMATS[format]
     if kind.longest is not None and max(pixels.size) > kind.longest:

@@ -7,6 +7,7 @@ taken. Written are EXIF and XMP (in a TIFF its tags).
 import io
 import math
 import re
+import struct
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
@@ -22,6 +23,7 @@ from iiif_proxy.ranges import BlockCache, OfFile
 
 ARTIST, COPYRIGHT = 0x013B, 0x8298
 _RESOLUTION, _UNIT, _INCH, _CENTIMETRE = 282, 296, 2, 3
+_ASCII = 2
 _MOST_TEXT, _MOST_XMP = 1000, 1 << 20
 # May be read by HTTP Range, each time that a header is read.
 _MOST_TIFF = 1 << 16
@@ -159,11 +161,11 @@ def _of_xmp(xmp: Any) -> tuple[str, str]:
 
 def _text(value: bytes | str | None) -> str:
     if isinstance(value, bytes):
-        value = value.split(b"\0")[0]
+        cut = value.split(b"\0")[0]
         try:
-            value = value.decode()
+            value = cut.decode()
         except UnicodeDecodeError:
-            value = value.decode("latin-1")
+            value = cut.decode("latin-1")
     text = re.sub(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]+", " ", value or "")
     return text.strip()[:_MOST_TEXT]
 
@@ -175,14 +177,13 @@ def exif(words: Words) -> bytes:
     if not fields:
         return b""
     head, body = b"", b""
-    at = 8 + 2 + 12 * len(fields) + 4
+    behind = 8 + 2 + 12 * len(fields) + 4
     for tag, data in fields:
-        number = lambda value, size: value.to_bytes(size, "little")  # noqa: E731
-        place = data.ljust(4, b"\0") if len(data) <= 4 else number(at + len(body), 4)
-        head += number(tag, 2) + number(2, 2) + number(len(data), 4) + place
-        if len(data) > 4:
-            body += data + bytes(len(data) % 2)
-    count = len(fields).to_bytes(2, "little")
+        here = len(data) <= 4
+        place = data.ljust(4, b"\0") if here else struct.pack("<I", behind + len(body))
+        head += struct.pack("<HHI", tag, _ASCII, len(data)) + place
+        body += b"" if here else data + bytes(len(data) % 2)
+    count = struct.pack("<H", len(fields))
     return b"Exif\0\0II*\0\x08\0\0\0" + count + head + bytes(4) + body
 
 

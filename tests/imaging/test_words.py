@@ -14,8 +14,8 @@ from iiif_proxy.imaging import lossless
 from iiif_proxy.imaging.encode import EncodeOptions, encode
 from iiif_proxy.imaging.formats import opened
 from iiif_proxy.imaging.reader import probe
-from iiif_proxy.imaging.routes import describe
 from iiif_proxy.imaging.reading import DEFAULT as READING
+from iiif_proxy.imaging.routes import describe
 from iiif_proxy.imaging.words import Words, heard, of_blocks, said
 from iiif_proxy.imaging.words import exif as exif_of
 from iiif_proxy.imaging.words import xmp as xmp_of
@@ -39,14 +39,14 @@ def everything() -> bytes:
 
 
 PACKET = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"'
-    ' xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="13.7N">'
-    "<dc:creator><rdf:Seq><rdf:li>Ada</rdf:li><rdf:li>Bea</rdf:li></rdf:Seq></dc:creator>"
-    '<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">Ours &amp; theirs</rdf:li></rdf:Alt>'
-    "</dc:rights><dc:title>Secret</dc:title></rdf:Description></rdf:RDF></x:xmpmeta>"
-).encode()
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    b' xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="13.7N">'
+    b"<dc:creator><rdf:Seq><rdf:li>Ada</rdf:li><rdf:li>Bea</rdf:li></rdf:Seq></dc:creator>"
+    b'<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">Ours &amp; theirs</rdf:li></rdf:Alt>'
+    b"</dc:rights><dc:title>Secret</dc:title></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
 SAYS = Words(0.0, "Ada; Bea", "Ours & theirs")
 
 
