@@ -10,14 +10,16 @@ from urllib.parse import urlsplit
 from iiif_proxy.explaining import Explainer
 from iiif_proxy.health import Health
 from iiif_proxy.iiif.urls import encode
+from iiif_proxy.offering import Offering
 from iiif_proxy.service import ImageService
 from iiif_proxy.settings import Settings
 from iiif_proxy.web.own import Links, Own
+from iiif_proxy.web.pages.presets import menu
 from iiif_proxy.web.peers import Peers
 from iiif_proxy.wiring import features_of, records_size
 
 
-def own_of(settings: Settings, peers: Peers, service: ImageService) -> Own:
+def own_of(settings: Settings, peers: Peers, service: ImageService, offering: Offering) -> Own:
     health = health_of(settings)
     return Own(
         settings.prefix,
@@ -29,6 +31,8 @@ def own_of(settings: Settings, peers: Peers, service: ImageService) -> Own:
         stores=health.stores,
         explain=Explainer(service, settings.prefix, settings.default_version).explain,
         recent=lambda: recent(settings.cache_dir) if settings.recent else [],
+        presets=lambda encoded, environ: menu(offering.looked_up(encoded, environ)),
+        rooms={"presets": offering.list, "preset": offering.one},
     )
 
 

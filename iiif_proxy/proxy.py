@@ -18,9 +18,11 @@ from iiif_proxy.errors import (
 from iiif_proxy.iiif import manifest, urls
 from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest
 from iiif_proxy.located import Located
+from iiif_proxy.offering import Offering
 from iiif_proxy.people import annotations_of, own_of
 from iiif_proxy.settings import load
 from iiif_proxy.sources.arrival import SourceImage
+from iiif_proxy.templating import Addresses, Urls, use
 from iiif_proxy.upstream import raw_target
 from iiif_proxy.web import answers
 from iiif_proxy.web.headers import (
@@ -31,7 +33,7 @@ from iiif_proxy.web.headers import (
     not_modified,
 )
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import extras_of, outside, service_of
+from iiif_proxy.wiring import extras_of, outside, presets_of, service_of
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -73,10 +75,34 @@ class IIIFProxy:
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
         self.app: App = app or outside(settings, self.peers)
         self.service = service_of(settings, app)
-        self.own = own_of(settings, self.peers, self.service)
+        self.presets = presets_of(settings)
+        self.offering = Offering(
+            lambda: self.presets,
+            self.service,
+            self.peers,
+            settings.prefix,
+            settings.default_version,
+            fresh=self._cache_control,
+            image=self._image if settings.preset_answer == "image" else None,
+            place=settings.presets_in_info,
+        )
+        self.own = own_of(settings, self.peers, self.service, self.offering)
+        self._addresses = Addresses(
+            lambda: self.presets,
+            self.service.features,
+            settings.prefix,
+            settings.default_version,
+            self.peers,
+            settings.base_url,
+        )
+        use(self._addresses)
         self._extras = extras_of(settings)
         self._prefix = settings.prefix
         self._hot: dict[tuple[str | None, str], Hot] = {}
+
+    def urls_for(self, identifier: str, environ: Environ | None = None) -> Urls:
+        """As `iiif_proxy.urls_for`, where there are several proxies in one process."""
+        return self._addresses.of(identifier, environ)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -211,7 +237,13 @@ class IIIFProxy:
             uri,
             self.service.limits,
             self.service.features,
-            self._extras(request.identifier),
+            self.offering.within(
+                self._extras(request.identifier),
+                request.identifier,
+                info,
+                request.api.NUMBER,
+                environ,
+            ),
         )
         fields = [
             ("Content-Type", request.api.content_type(accept)),
@@ -289,7 +321,10 @@ class IIIFProxy:
 
     def _is(self, uri: str, environ: Environ) -> bool:
         """Whether `uri` was asked for. Browsers send `^` as %5E: that is no other spelling."""
-        asked = self.peers.base(environ) + raw_target(environ).partition("?")[0]
+        path = raw_target(environ).partition("?")[0]
+        if path.startswith(f"{self._prefix}/-/"):
+            return True  # A preset, which is to be the image itself.
+        asked = self.peers.base(environ) + path
         return uri.replace("^", "%5E") == asked.replace("^", "%5E").replace("%5e", "%5E")
 
     def _cache_control(self, record: Any) -> str:

@@ -102,7 +102,7 @@ def test_view_page_obeys_its_own_policy() -> None:
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=", page)
     known = {
         "{identifier}", "{encoded}", "{info}", "{image}", "{manifest}", "{own}", "{static}",
-        "{openseadragon}", "{annotate}", "{viewers}",
+        "{openseadragon}", "{annotate}", "{viewers}", "{presets}",
     }  # fmt: skip
     assert set(re.findall(r"\{\w*\}", page)) == known
 

@@ -11,6 +11,7 @@ EXAMPLES = """\
   iiif-proxy warm maps/1634.tif portraits/7.jpg
   iiif-proxy warm --from identifiers.txt --jobs 4
   iiif-proxy warm --manifest https://example.org/manifest.json
+  iiif-proxy warm --presets maps/1634.tif portraits/7.jpg
   iiif-proxy warm --from - --only '!400,400' --only 1000, --format webp
 An interrupted run goes on where it was when it is started again.
 """
@@ -30,6 +31,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="SIZE",
         help="the whole image at this size, instead of tiles and sizes; repeatable",
+    )
+    parser.add_argument(
+        "--presets",
+        action="store_true",
+        help="the presets of each image, instead of tiles and sizes",
     )
     parser.add_argument("--no-tiles", action="store_true", help="only the sizes of info.json")
     parser.add_argument("--version", type=int, choices=(2, 3), default=3, help="of the Image API")
@@ -57,6 +63,8 @@ def run(given: argparse.Namespace) -> int:
     proxy = inside.proxy()
     if proxy.settings.cache_dir is None:
         raise Mistake("Nothing would be kept: IIIF_PROXY_CACHE_DIR is empty.")
+    if given.presets and not proxy.presets:
+        raise Mistake("There are no presets: IIIF_PROXY_PRESETS is empty.")
     names: list[str] = []
     reading = Reading(proxy.settings.prefix)
     for address in given.manifest:
@@ -66,7 +74,9 @@ def run(given: argparse.Namespace) -> int:
     if given.identifiers or given.file or not given.manifest:
         names += identifiers(given)
     names = list(dict.fromkeys(names))
-    work = working.Warming(proxy, given.version, given.format, given.only, not given.no_tiles)
+    work = working.Warming(
+        proxy, given.version, given.format, given.only, not given.no_tiles, given.presets
+    )
     progress = working.Progress(len(names), quiet=given.quiet)
     working.each(names, work.tasks, work.make, progress, given.jobs)
     progress.end()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from iiif_proxy.commands.inside import complain, derived, nobody
 from iiif_proxy.errors import ProxyError
 from iiif_proxy.iiif import urls
+from iiif_proxy.iiif.model import ImageInfo
 from iiif_proxy.iiif.plan import ImageRequest
 from iiif_proxy.iiif.tiles import sizes, tile_boxes, tiling
 from iiif_proxy.proxy import IIIFProxy
@@ -22,20 +23,30 @@ class Warming:
     """Tasks are paths of image requests, coarse to fine: a broken-off run is of most use so."""
 
     def __init__(
-        self, proxy: IIIFProxy, version: int, format: str, only: list[str] | None, tiles: bool
+        self,
+        proxy: IIIFProxy,
+        version: int,
+        format: str,
+        only: list[str] | None,
+        tiles: bool,
+        presets: bool,
     ) -> None:
         self._proxy = proxy
         self._version = version
         self._format = format
         self._only = only
         self._tiles = tiles
+        self._presets = presets
 
     def tasks(self, identifier: str) -> Sequence[str]:
         """Raises ProxyError."""
         service = self._proxy.service
-        if self._only:
-            return [self._path(identifier, "full", size) for size in self._only]
+        only = [self._path(identifier, "full", size) for size in self._only or ()]
+        if only and not self._presets:
+            return only
         _, info = service.info(identifier, nobody())
+        if self._presets:
+            return list(dict.fromkeys([*only, *self._of_presets(identifier, info)]))
         found = sizes(info, service.limits, service.features)
         paths = [self._path(identifier, "full", f"{w},{h}") for w, h in found]
         tiles = tiling(info, service.limits, service.features)
@@ -47,9 +58,20 @@ class Warming:
                 paths.append(self._path(identifier, region, size))
         return list(dict.fromkeys(paths))
 
+    def _of_presets(self, identifier: str, info: ImageInfo) -> Sequence[str]:
+        service, api = self._proxy.service, urls.VERSIONS[self._version]
+        plans = self._proxy.presets.plans(info, service.limits, service.features)
+        head = self._head(identifier)
+        return [
+            f"{head}/{api.canonical(plan, info, service.limits, service.features)}"
+            for plan in plans.values()
+        ]
+
+    def _head(self, identifier: str) -> str:
+        return f"{self._proxy.settings.prefix}/{self._version}/{urls.encode(identifier)}"
+
     def _path(self, identifier: str, region: str, size: str) -> str:
-        head = f"{self._proxy.settings.prefix}/{self._version}/{urls.encode(identifier)}"
-        return f"{head}/{region}/{size}/0/default.{self._format}"
+        return f"{self._head(identifier)}/{region}/{size}/0/default.{self._format}"
 
     def make(self, path: str) -> Made:
         """Raises ProxyError."""

@@ -45,6 +45,25 @@ def see_other(location: str, environ: Environ, start_response: StartResponse) ->
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
+def found(
+    location: str, cache_control: str, environ: Environ, start_response: StartResponse
+) -> Iterable[bytes]:
+    """302, which may be kept as long as what decided it."""
+    body = f"See {location}\n".encode()
+    start_response(
+        "302 Found",
+        [
+            *CORS,
+            ("Location", location),
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", cache_control),
+            NOSNIFF,
+        ],
+    )
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
 def unchanged(headers: Headers, start_response: StartResponse) -> Iterable[bytes]:
     """304 with the headers that a 200 would have had, less those of the body."""
     kept = [pair for pair in headers if pair[0] not in {"Content-Type", "Content-Length"}]

@@ -28,6 +28,8 @@ OPENSEADRAGON = "openseadragon/openseadragon.min.js"
 HTML = "text/html; charset=utf-8"
 StartResponse = Callable[..., Any]
 Explain = Callable[[str, Environ], explained.Explanation]
+# What follows its name in the path (none: ""), answered.
+Room = Callable[[str, Environ, StartResponse], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Links:
 
 
 class Own:
-    """Pages and files of the proxy itself. `prefix` is the IIIF prefix."""
+    """Pages and files of the proxy itself. `prefix` is the IIIF prefix; `presets` is the menu of
+    an image, by its place in the path; `rooms` answer below a name of theirs."""
 
     def __init__(
         self,
@@ -54,11 +57,15 @@ class Own:
         stores: Mapping[str, Path],
         explain: Explain,
         recent: Callable[[], list[str]],
+        presets: Callable[[str, Environ], Markup],
+        rooms: Mapping[str, Room],
     ) -> None:
         self._prefix = prefix
         self._peers = peers
         self._links = links
         self._recent = recent
+        self._presets = presets
+        self._rooms = rooms
         self._health = health
         self._stores = stores
         self._explain = explain
@@ -69,6 +76,8 @@ class Own:
         page = {"": self._index, "health": self._healthy, "metrics": self._metrics}.get(name)
         if page is not None and not slash:
             return page(environ, start_response)
+        if name in self._rooms:
+            return self._rooms[name](rest, environ, start_response)
         found = {
             "static": self._static,
             "view": self._view,
@@ -192,6 +201,7 @@ class Own:
         values |= {"annotations": remote, "viewers": Markup(" ".join(there)), "annotate": ""}
         if (STATIC / ANNOTORIOUS).is_file():
             values["annotate"] = anchor(f"{own}/annotate/{first}", "notes")
+        values["presets"] = self._presets(first, environ) if name == "view.html" else ""
         for mark, encoded in zip(("", "2"), identifiers, strict=False):
             image = f"{own.removesuffix('/-')}/3/{encoded}"
             values |= {

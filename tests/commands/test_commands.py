@@ -81,6 +81,21 @@ def test_warm_one_size_of_a_file_of_names(command: Command, tmp_path: Path) -> N
     assert out.startswith("2 made")
 
 
+def test_warm_presets(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IIIF_PROXY_PRESETS", "a=full/70x70/0/default.jpg b=full/!71,71/0/gray.png")
+    code, out, _ = command("warm", "--presets", "305x200.png", "306x200.png")
+    assert code == 0
+    assert out.startswith("4 made")
+    code, out, _ = command("warm", "--presets", "--only", "!60,60", "305x200.png")
+    assert out.startswith("1 made")
+    assert "2 there already" in out
+    assert command("warm", "--presets", "--version", "2", "306x200.png")[1].startswith("0 made")
+    monkeypatch.delenv("IIIF_PROXY_PRESETS")
+    code, _, errors = command("warm", "--presets", "305x200.png")
+    assert code == 2
+    assert errors.startswith("There are no presets")
+
+
 def test_warm_says_what_failed_and_goes_on(command: Command) -> None:
     code, out, errors = command("warm", "--only", "!60,60", "nothing", "broken.png", "302x200.png")
     assert code == 1

@@ -20,6 +20,7 @@ HOSTILE = [
     "{own}<svg onload=window.owned=1>.png",
     "'-window.owned-'&amp;${window.owned=1}.png",
 ]
+PRESETS = "thumb=full/!200,200/0/default.jpg card=focus:0,0/300x200/0/default.png"
 # What a browser and OpenSeadragon say of an image that is not there.
 REFUSED = re.compile("status of 4|HTTP 4.. attempting")
 PAGES = ["", "view/wide.png", "compare/wide.png/tall.png", "annotate/wide.png",
@@ -42,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(sidecar: Callable[..., Served], folder: Path) -> str:
     if not (STATIC / OPENSEADRAGON).is_file() or not (STATIC / ANNOTORIOUS).is_file():
         pytest.skip("the scripts of the pages are not here (make openseadragon)")
-    return sidecar(folder, recent="on").url + "/iiif"
+    return sidecar(folder, recent="on", presets=PRESETS).url + "/iiif"
 
 
 @pytest.fixture
@@ -108,6 +109,24 @@ def test_select_a_region_and_copy_it(page: Page, base: str, context: BrowserCont
     for source, width in sources:
         body = page.request.get(source.replace("&amp;", "&")).body()
         assert Image.open(io.BytesIO(body)).width == int(width)
+
+
+def test_copy_a_preset(page: Page, base: str, context: BrowserContext) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened(page, f"{base}/-/view/wide.png")
+    page.get_by_text("Presets", exact=True).click()
+    page.get_by_role("button", name="Copy the address of card").click()
+    expect(page.locator("#said")).to_have_text("Copied")
+    address = page.evaluate("navigator.clipboard.readText()")
+    assert Image.open(io.BytesIO(page.request.get(address).body())).size == (300, 200)
+    page.get_by_role("button", name="Copy an img tag of thumb").click()
+    shown = page.context.new_page()
+    shown.set_content(page.evaluate("navigator.clipboard.readText()"))
+    wide = "document.images[0].decode().then(() => document.images[0].naturalWidth)"
+    assert shown.evaluate(wide) == 200
+    page.keyboard.press("Escape")
+    expect(page.locator("#presets ul")).to_be_hidden()
+    expect(page.locator("#presets summary")).to_be_focused()
 
 
 def test_view_by_keyboard(page: Page, base: str) -> None:
