@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from iiif_proxy.sources.base import mind_forks
 from iiif_proxy.sources.record import hashed
 
 # Every ring is so long: whose it is, or nobody's in particular.
@@ -23,6 +24,11 @@ class Bell:
     def __init__(self, folder: Path | None) -> None:
         self._path = None if folder is None else str(folder / "purged")
         self._here = bytearray()
+        self.after_fork()
+        mind_forks(self)
+
+    def after_fork(self) -> None:
+        """Who held it is not in the child."""
         self._lock = threading.RLock()
 
     def look(self) -> int:
@@ -94,6 +100,9 @@ class Bell:
                 fcntl.flock(descriptor, how)
             yield
         finally:
+            with contextlib.suppress(OSError):
+                # Said, not left to close: a child forked meanwhile has the descriptor too.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     @staticmethod

@@ -79,8 +79,8 @@ class Receiver:
                     noting = Noting(ranges, incoming.held.read(0, HEAD))
                     by_parts = self._by_parts(made, ranges, answer, noting)
                     if by_parts is not None:
-                        arrival.head(SourceImage(by_parts))
                         self._contents.note(by_parts, noting.to_bytes())
+                        # Kept before it is shown: who is refused a part drops it again.
                         return SourceImage(self._known.keep(by_parts, arrival.since))
                     ranges = None
                     self._bounded(due or 0)
