@@ -34,6 +34,7 @@ def watch_of(settings: Settings, peers: "Peers") -> Watch | None:
         file=settings.policy,
         features=features_of(settings),
         trusts=peers.trusts,
+        prefix=settings.prefix,
         create=settings.public_create,
         rate=settings.public_rate,
         classify=_classify(settings),
