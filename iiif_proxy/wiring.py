@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from iiif_proxy.concurrency import Circuits, Gate, SingleFlight
+from iiif_proxy.concurrency import Circuits, Gate, KeyLocks, SingleFlight
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.presets import PresetError, Presets, from_words
 from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.color import converts
 from iiif_proxy.imaging.encode import EncodeOptions, available
 from iiif_proxy.imaging.look import Look
+from iiif_proxy.imaging.memory import frugal
 from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import describe, describe_parts
@@ -112,6 +113,7 @@ def service_of(
     for_all: Callable[[str], bool] = lambda identifier: True,
 ) -> ImageService:
     """`rules` names the policy, `for_all` says whether it lets everybody have an identifier."""
+    frugal()
     folder = made(settings.cache_dir)
     records: Store = NullStore()
     bytes_store: Store = NullStore()
@@ -155,7 +157,10 @@ def service_of(
         sources,
         derivatives,
         flights,
-        Gate(memory // 2 // BYTES_A_PIXEL // workers),
+        Gate(
+            memory // 2 // BYTES_A_PIXEL // workers,
+            locks=KeyLocks(folder / "locks") if folder else None,
+        ),
         features=features,
         limits=limits,
         options=options,

@@ -104,6 +104,7 @@ def _info(file: IO[bytes], name: str, reading: Reading) -> ImageInfo:
         gray=is_gray(image),
         bilevel=image.mode == "1",
         alpha=image.has_transparency_data,
+        progressive=name == "jpeg" and "progressive" in image.info,
         **asdict(heard(image)),
     )
 
@@ -179,7 +180,10 @@ class Reader:
             shrink = _dct_scale(box, width, height)
         elif self.info.format == "jp2":
             shrink = 1 << _halvings(box, width, height, _USUAL_HALVINGS)
-        return -(-self.info.width // shrink) * -(-self.info.height // shrink) + width * height
+        decoded = -(-self.info.width // shrink) * -(-self.info.height // shrink)
+        # libjpeg keeps its coefficients, 3 to 6 bytes a pixel.
+        held = self.info.width * self.info.height if self.info.progressive else 0
+        return held + decoded + width * height
 
     def _decode(
         self, image: ImageFile.ImageFile, box: Box, width: int, height: int
