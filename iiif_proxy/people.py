@@ -28,6 +28,7 @@ def own_of(settings: Settings, peers: Peers, service: ImageService, offering: Of
             settings.openseadragon_url, settings.viewers, settings.annotations, settings.base_url
         ),
         health=health.report,
+        codecs=health.codecs.facts,
         stores=health.stores,
         explain=Explainer(service, settings.prefix, settings.default_version).explain,
         recent=lambda: recent(settings.cache_dir) if settings.recent else [],
