@@ -169,7 +169,8 @@ class Routes:
         info = self._info
         if info.format != "jp2" or self._reading.partial or not jp2area.installed():
             return bool(info.tile_width)
-        with opened(self._content(True).path, self._reading) as image:
+        held = self._content(True)  # may be all that keeps the path alive
+        with opened(held.path, self._reading) as image:
             return isinstance(image, Jpeg2000) and image.by_parts
 
     def straight(
