@@ -267,6 +267,17 @@ class Settings:
     public_rate: str | None = setting(
         rate, "", "without a policy: how many images a stranger may have made, such as 60/minute"
     )
+    rate_store: str = setting(
+        str,
+        "",
+        "where rates are counted: empty for a file in the cache folder, redis://… for several"
+        " machines",
+    )
+    rate_failing: str = setting(
+        one_of("refuse", "allow"),
+        "refuse",
+        "while that does not answer: nothing new is made, or as much as is asked",
+    )
     classify: str | None = setting(
         callable_name, "", "`package.module:function` that names the class of a caller"
     )

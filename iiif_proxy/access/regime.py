@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from iiif_proxy.access import keys, reading
+from iiif_proxy.access import keys, reading, signed, tokens
 from iiif_proxy.access.callers import (
     ByCallable,
     ByEnviron,
@@ -29,6 +29,7 @@ class Given:
     file: Path | None
     features: Features
     trusts: Callable[[str], bool]
+    prefix: str = ""
     create: str = "any"
     rate: str | None = None
     classify: Classify | None = None
@@ -67,8 +68,36 @@ def establish(given: Given) -> Regime:
         header = said.get("header", API_KEY)
         finders.append(keys.ByKey(_keys(path, policy), header, said.get("query")))
         challenge = f'ApiKey realm="iiif", header="{header}"'
+    if given.file is not None:
+        challenge = _signed(given.file, policy, finders, files, given.prefix) or challenge
     finders += _session(given, policy.settings["who"])
     return Regime(policy, Callers(finders, policy.classes), challenge, tuple(files))
+
+
+def _signed(
+    file: Path, policy: Policy, finders: list[Finder], files: list[Path], prefix: str
+) -> str | None:
+    """Signed addresses and tokens; what WWW-Authenticate says of tokens."""
+    challenge = None
+    said = policy.settings["signing"]
+    try:
+        if said:
+            path = file.parent / said.get("file", "")
+            secrets = signed.read(path)
+            files.append(path)
+            finders.append(signed.BySignature(secrets, prefix))
+        said = policy.settings["jwt"]
+        if said:
+            missing = [k for k in ("file", "algorithms", "issuer", "audience") if k not in said]
+            if missing:
+                raise PolicyError([f"{file}: jwt.{missing[0]}: is needed"])
+            path = file.parent / said["file"]
+            files.append(path)
+            finders.append(tokens.made(said, path))
+            challenge = tokens.CHALLENGE
+    except ValueError as fault:
+        raise PolicyError([str(fault)]) from fault
+    return challenge
 
 
 def _session(given: Given, who: Mapping[str, object]) -> list[Finder]:
