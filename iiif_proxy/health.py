@@ -46,6 +46,7 @@ class Health:
         formats: Sequence[str],
         *,
         timeout: float = 5.0,
+        policy: Callable[[], str | None] | None = None,
     ) -> None:
         self._origins = origins
         self._folders = folders
@@ -54,6 +55,7 @@ class Health:
         self._bounds = stores
         self._formats = formats
         self._timeout = timeout
+        self._policy = policy
         self._lock = threading.Lock()
         self._found: dict[str, Finding] = {}
         self._until = 0.0
@@ -87,6 +89,8 @@ class Health:
             for name, bound in self._bounds.items():
                 folder = cache / name
                 found[name] = _safely(partial(within, folder, bound))
+        if self._policy is not None:
+            found["policy"] = policy_of(self._policy())
         found["codecs"] = codecs(self._formats)
         return found
 
@@ -154,6 +158,13 @@ def within(folder: Path, bound: int) -> Finding:
     if held > bound * OVER:
         return Finding(False, "More is stored than is allowed, and sweeping did not help.", facts)
     return Finding(True, "What is stored is within its bound.", facts)
+
+
+def policy_of(fault: str | None) -> Finding:
+    """`fault` is for the log: it may hold paths."""
+    if fault is None:
+        return Finding(True, "The policy is in force.", {})
+    return Finding(False, "The policy was changed and is not right; the one before stays.", {})
 
 
 def codecs(formats: Sequence[str]) -> Finding:

@@ -102,12 +102,12 @@ class Preparing:
             self._ahead.submit(lambda: self._level(located, read))
 
     def _guess(self, located: Located, read: "Read") -> None:
-        if self._predict and located.source.record.keep and self._room >= NEIGHBOURS:
+        if self._predict and located.stored and self._room >= NEIGHBOURS:
             self._ahead.guess(lambda: self._neighbours(located, read))
 
     def _has_room(self, located: Located) -> bool:
         info = located.info
-        return located.source.record.keep and info.width * info.height // 2 <= self._room
+        return located.stored and info.width * info.height // 2 <= self._room
 
     def kept_level(self, located: Located) -> "Image | None":
         """The whole image from the level that was kept of its source, if that is fine enough."""

@@ -8,15 +8,23 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from iiif_proxy import metrics, telling
+from iiif_proxy.access.decision import Verdict
+from iiif_proxy.access.grant import Grant
 from iiif_proxy.errors import (
     InvalidRequest,
     MethodNotAllowed,
+    NotAllowed,
     OriginFailed,
     ProxyError,
     SourceChanged,
 )
+from iiif_proxy.guarding import access_of, for_all, rules_of, watch_of
 from iiif_proxy.iiif import manifest, urls
-from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest
+from iiif_proxy.iiif.describe import profile_of
+from iiif_proxy.iiif.params import largest
+from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest, resolve
+from iiif_proxy.iiif.presets import Presets
+from iiif_proxy.iiif.tiles import sizes
 from iiif_proxy.located import Located
 from iiif_proxy.offering import Offering
 from iiif_proxy.people import annotations_of, own_of
@@ -74,19 +82,26 @@ class IIIFProxy:
         self.settings = settings
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
         self.app: App = app or outside(settings, self.peers)
-        self.service = service_of(settings, app)
-        self.presets = presets_of(settings)
+        watch = self._watch = watch_of(settings, self.peers)
+        self._presets = presets_of(settings)
+        self.service = service_of(
+            settings, app, rules_of(watch), lambda identifier: for_all(watch, identifier)
+        )
+        if watch is not None:
+            watch.changed = lambda: self.service.ruled(rules_of(watch))
+        self.access = access_of(watch, self.service, lambda: self.presets)
         self.offering = Offering(
             lambda: self.presets,
             self.service,
             self.peers,
             settings.prefix,
             settings.default_version,
-            fresh=self._cache_control,
+            access=self.access,
+            caching=self._caching,
             image=self._image if settings.preset_answer == "image" else None,
             place=settings.presets_in_info,
         )
-        self.own = own_of(settings, self.peers, self.service, self.offering)
+        self.own = own_of(settings, self.peers, self.service, self.offering, self.access)
         self._addresses = Addresses(
             lambda: self.presets,
             self.service.features,
@@ -98,7 +113,15 @@ class IIIFProxy:
         use(self._addresses)
         self._extras = extras_of(settings)
         self._prefix = settings.prefix
-        self._hot: dict[tuple[str | None, str], Hot] = {}
+        # By host, path, and with a policy what answers go by.
+        self._hot: dict[tuple[str | None, ...], Hot] = {}
+
+    @property
+    def presets(self) -> Presets:
+        """Those of the settings and of the policy in force, which win."""
+        if self._watch is None:
+            return self._presets
+        return self._presets.joined(self._watch.current().policy.presets)
 
     def urls_for(self, identifier: str, environ: Environ | None = None) -> Urls:
         """As `iiif_proxy.urls_for`, where there are several proxies in one process."""
@@ -114,6 +137,10 @@ class IIIFProxy:
         hot = self._hot.get((environ.get("HTTP_HOST"), path))
         if hot is not None and environ["REQUEST_METHOD"] == "GET":
             answer = self._hit(hot, environ, start_response)
+            if answer is not None:
+                return answer
+        elif self.access.controlled and environ["REQUEST_METHOD"] == "GET":
+            answer = self._controlled_hit(path, environ, start_response)
             if answer is not None:
                 return answer
         if path.startswith(self._prefix + "/-/"):
@@ -198,8 +225,18 @@ class IIIFProxy:
         telling.hit(hot.line, hot.path, name, located.key.name, entry.size, begun, given)
         return answers.image(environ, start_response, hot.fields, entry, True)
 
-    def _heat(self, environ: Environ, located: Located, fields: Headers) -> None:
+    def _controlled_hit(
+        self, path: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes] | None:
+        """With a policy, an answer is remembered for each class by itself."""
+        tier = self.access.tier(environ)
+        hot = self._hot.get((environ.get("HTTP_HOST"), path, tier)) if tier else None
+        return self._hit(hot, environ, start_response) if hot else None
+
+    def _heat(self, environ: Environ, located: Located, fields: Headers, tier: str | None) -> None:
         """Remember an answer for `_hit`."""
+        if self.access.controlled and tier is None:
+            return
         record = located.source.record
         if record.path and record.template:
             return  # A template before this file's may have the image by now: it must be asked.
@@ -210,7 +247,8 @@ class IIIFProxy:
         # Without the source's bytes: they are an open file.
         located = dataclasses.replace(located, source=SourceImage(record))
         line = telling.remembered(path, record.identifier, located.key.name)
-        self._hot[environ.get("HTTP_HOST"), path] = Hot(
+        key = (environ.get("HTTP_HOST"), path)
+        self._hot[(*key, tier) if tier else key] = Hot(
             path, self.peers.base(environ), located, fields, line
         )
 
@@ -230,25 +268,29 @@ class IIIFProxy:
         if not request.versioned:
             version = urls.version_for(accept, self.settings.default_version)
             request = dataclasses.replace(request, api=urls.VERSIONS[version])
+        grant = self.access.grant(request.identifier, environ)
         source, info = self.service.info(request.identifier, environ)
         uri = self._uri(request, environ)
         document = request.api.document(
             info,
             uri,
-            self.service.limits,
-            self.service.features,
+            grant.limits,
+            grant.features,
             self.offering.within(
                 self._extras(request.identifier),
                 request.identifier,
                 info,
                 request.api.NUMBER,
                 environ,
+                grant,
             ),
+            grant.scope,
         )
+        profile = profile_of(request.api.PROFILE, grant.scope, grant.features)
         fields = [
             ("Content-Type", request.api.content_type(accept)),
-            ("Cache-Control", self._cache_control(source.record)),
-            ("Link", f'<{request.api.PROFILE}>;rel="profile"'),
+            *self._caching(source.record, grant, grant.alike),
+            ("Link", f'<{profile}>;rel="profile"'),
             ("Vary", "Accept"),
         ]
         return answers.document(environ, start_response, document, fields)
@@ -256,6 +298,7 @@ class IIIFProxy:
     def _manifest(
         self, request: InfoRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
+        grant = self.access.grant(request.identifier, environ)
         source, info = self.service.info(request.identifier, environ)
         label, extras = request.identifier.rpartition("/")[2], self._extras(request.identifier)
         uri = self._uri(request, environ)
@@ -264,13 +307,14 @@ class IIIFProxy:
             uri,
             request.api.NUMBER,
             label,
-            self.service.limits,
+            grant.limits,
             extras,
             annotations_of(self.settings, request.identifier),
+            None if grant.scope.sizes else sizes(info, grant.limits, grant.features),
         )
         fields = [
             ("Content-Type", manifest.CONTENT_TYPE),
-            ("Cache-Control", self._cache_control(source.record)),
+            *self._caching(source.record, grant, grant.alike),
         ]
         return answers.document(environ, start_response, document, fields)
 
@@ -287,28 +331,50 @@ class IIIFProxy:
     def _image_as_it_is(
         self, request: ImageRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        located = self.service.locate(request, environ)
+        grant = self.access.grant(request.identifier, environ)
+        located = self._located(grant, request, environ)
+        plan, info = located.plan, located.info
         telling.planned(located.key.name)
+        verdict = self.access.admit(grant, plan, info, lambda: self.service.has(located))
+        if verdict is Verdict.UNSTORED:
+            located = dataclasses.replace(located, kept=False)
         canonical = self._canonical(request, located, environ)
         if self.settings.canonical_redirect and not self._is(canonical, environ):
             return answers.see_other(canonical, environ, start_response)
-        fields = answers.image_headers(
-            located.media_type,
-            located.etag,
-            located.modified,
-            self._cache_control(located.source.record),
-            link(canonical, request.api.PROFILE),
+        shared = grant.shared(
+            plan, info, lambda limits: resolve(request, info, limits, self.service.features)
         )
+        fields = [
+            *answers.image_headers(
+                located.media_type,
+                located.etag,
+                located.modified,
+                link(canonical, profile_of(request.api.PROFILE, grant.scope, grant.features)),
+            ),
+            *self._caching(located.source.record, grant, shared, self.settings.max_age),
+        ]
         if not_modified(environ, located.etag, located.modified):
             return answers.unchanged([*fields, answers.HIT], start_response)
         begun = time.perf_counter()
         derivative = self.service.derive(located, environ)
         if not derivative.hit:
             metrics.MAKING.observe(time.perf_counter() - begun)
-        self._heat(environ, located, fields)
+        if located.kept:
+            self._heat(environ, located, fields, grant.tier)
         return answers.image(environ, start_response, fields, derivative.entry, derivative.hit)
 
     # What several of them need
+
+    def _located(self, grant: Grant, request: ImageRequest, environ: Environ) -> Located:
+        """By the limits of whoever asks; what only these refuse is forbidden, not wrong."""
+        try:
+            return self.service.locate(request, environ, grant.limits)
+        except InvalidRequest:
+            if grant.limits == self.service.limits:
+                raise
+        located = self.service.locate(request, environ)
+        width, height = largest(located.plan.box, grant.limits, False)
+        raise NotAllowed(f"You may have this region at {width},{height} pixels at most.")
 
     def _uri(self, request: IIIFRequest, environ: Environ) -> str:
         return urls.uri(self.peers.base(environ), self._prefix, request)
@@ -327,9 +393,14 @@ class IIIFProxy:
         asked = self.peers.base(environ) + path
         return uri.replace("^", "%5E") == asked.replace("^", "%5E").replace("%5e", "%5E")
 
-    def _cache_control(self, record: Any) -> str:
+    def _caching(self, record: Any, grant: Grant, shared: bool, private: float = 0) -> Headers:
+        """Cache-Control, and Vary where answers go by who asks; `private` seconds for those."""
         longest = self.settings.max_age
-        return cache_control(longest if record.path else min(longest, record.lifetime), record.keep)
+        age = longest if record.path else min(longest, record.lifetime)
+        if shared:
+            return [("Cache-Control", cache_control(age, record.keep))]
+        said = cache_control(min(age, private), record.keep).replace("public", "private")
+        return [("Cache-Control", said), *([("Vary", grant.vary)] if grant.vary else [])]
 
 
 def _raise(error: ProxyError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

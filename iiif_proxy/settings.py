@@ -16,17 +16,20 @@ from typing import Any
 from iiif_proxy.values import (
     Network,
     boolean,
+    callable_name,
     colour,
     corners,
     document,
     folder,
     formats,
+    header,
     named,
     networks,
     number,
     one_of,
     plain,
     prefix,
+    rate,
     seconds,
     separator,
     size,
@@ -213,6 +216,25 @@ class Settings:
     avif_quality: int = setting(number(1, 100), "65", "AVIF quality")
     avif_speed: int = setting(number(0, 10), "9", "AVIF speed; 10 is the fastest")
     png_compression: int = setting(number(0, 9), "1", "PNG compression level")
+    # Who may what
+    policy: Path | None = setting(
+        folder, "", "file of the policy (docs/access.md): who may see and make what, and how much"
+    )
+    public_create: str = setting(
+        one_of("none", "presets", "declared", "any"),
+        "any",
+        "without a policy: what strangers may have made that is not stored yet;"
+        " declared: the tiles and sizes of info.json",
+    )
+    public_rate: str | None = setting(
+        rate, "", "without a policy: how many images a stranger may have made, such as 60/minute"
+    )
+    classify: str | None = setting(
+        callable_name, "", "`package.module:function` that names the class of a caller"
+    )
+    class_header: str | None = setting(
+        header, "", "header in which a trusted proxy names the class of a caller"
+    )
     # Answers
     max_age: float = setting(
         seconds,
@@ -338,6 +360,10 @@ def _together(values: Mapping[str, Any]) -> list[str]:
             f"{variable('upscaling')}: needs {variable('max_width')} or {variable('max_area')}"
             " (the specification asks for a limit)"
         )
+    for name in ("public_create", "public_rate"):
+        short = values[name] not in {"any", None}
+        if values["policy"] and short:
+            faults.append(f"{variable(name)}: is said in the policy, as [classes.public]")
     return faults
 
 

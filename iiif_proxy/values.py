@@ -207,6 +207,33 @@ def document(text: str) -> Any:
     return found
 
 
+RATE = re.compile(
+    r"\s*([0-9]{1,9})\s*(?:/|per)\s*([0-9]{1,6})?\s*(second|minute|hour|day|month|year)s?\s*", re.I
+)
+
+
+def rate(text: str) -> str | None:
+    """`60/minute`, `5 per 10 seconds`; several with `;`. As the library limits reads it."""
+    if not text:
+        return None
+    parts = [RATE.fullmatch(part) for part in re.split("[;,]", text)]
+    if not all(part and int(part[1]) and part[2] != "0" for part in parts):
+        raise ValueError("a rate such as 60/minute, 1000/hour or 5/10 seconds")
+    return "; ".join(f"{p[1]} per {p[2] or 1} {p[3].lower()}" for p in parts if p)
+
+
+def callable_name(text: str) -> str | None:
+    if text and not re.fullmatch(r"[\w.]+:[\w.]+", text):
+        raise ValueError("package.module:function")
+    return text or None
+
+
+def header(text: str) -> str | None:
+    if text and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^`|~-]{1,100}", text):
+        raise ValueError("the name of a header such as X-Image-Class")
+    return text or None
+
+
 def separator(text: str) -> str | None:
     if text and (text[-1].isdigit() or not re.fullmatch(r"[!#-.0-;=@-Z_a-z~]{1,20}", text)):
         raise ValueError("a few letters or signs without a slash, not ending with a digit")

@@ -97,7 +97,13 @@ def sources_of(settings: Settings, app: App | None) -> list[Source]:
     return found
 
 
-def service_of(settings: Settings, app: App | None) -> ImageService:
+def service_of(
+    settings: Settings,
+    app: App | None,
+    rules: str = "",
+    for_all: Callable[[str], bool] = lambda identifier: True,
+) -> ImageService:
+    """`rules` names the policy, `for_all` says whether it lets everybody have an identifier."""
     folder = made(settings.cache_dir)
     records: Store = NullStore()
     bytes_store: Store = NullStore()
@@ -120,7 +126,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
     # A static server cannot tell the canonical spelling of a URL from the others it answers.
     wanted = settings.publish and not settings.canonical_redirect
     if folder is not None and wanted and some_may_be_shown(found[:1]):
-        published = Published(folder / "published", folder / "derivatives", recipe)
+        published = Published(folder / "published", folder / "derivatives", recipe + rules)
     sources = SourceCache(
         found,
         probe_with(reading),
@@ -146,7 +152,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         options=options,
         look=look,
         recipe=recipe,
-        publisher=Publisher(published, sources, derivatives, settings.max_age),
+        publisher=Publisher(published, sources, derivatives, settings.max_age, for_all),
         sessions=Sessions(folder and folder / "sessions", memory // 2, look),
         folder=folder,
         write_ahead=settings.write_ahead,

@@ -2,5 +2,6 @@
 
 from iiif_proxy.concurrency.flight import SingleFlight
 from iiif_proxy.concurrency.gate import Gate
+from iiif_proxy.concurrency.spare import Spare
 
-__all__ = ["Gate", "SingleFlight"]
+__all__ = ["Gate", "SingleFlight", "Spare"]

@@ -1,5 +1,6 @@
 """Presentation API 3.0: a manifest that shows one image."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from iiif_proxy.iiif.describe import present
@@ -19,12 +20,15 @@ def document(
     limits: Limits,
     extras: Extras,
     annotations: str | None = None,
+    thumbnails: Sequence[tuple[int, int]] | None = None,
 ) -> dict[str, Any]:
     """`uri` is the image's base URI, `version` that of its Image API; `annotations`: the URL of an
-    annotation page."""
+    annotation page; `thumbnails`: the sizes that may be asked, None: any."""
     whole = Box(0, 0, info.width, info.height)
     width, height = largest(whole, limits, False)
     small_width, small_height = largest(whole, limits, False, THUMBNAIL)
+    if thumbnails is not None:
+        small_width, small_height = nearest(thumbnails, small_width) or (width, height)
     service = [service_of(uri, version)]
     small = f"{small_width},{small_height}" if version == 3 else f"!{small_width},{small_height}"
     image = {
@@ -79,6 +83,12 @@ def document(
             ],
         }
     )
+
+
+def nearest(sizes: Sequence[tuple[int, int]], width: int) -> tuple[int, int] | None:
+    """The smallest at least as wide, else the largest."""
+    found = sorted(sizes)
+    return next((size for size in found if size[0] >= width), found[-1] if found else None)
 
 
 def canvas_of(uri: str) -> str:

@@ -46,7 +46,7 @@ def see_other(location: str, environ: Environ, start_response: StartResponse) ->
 
 
 def found(
-    location: str, cache_control: str, environ: Environ, start_response: StartResponse
+    location: str, fields: Headers, environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
     """302, which may be kept as long as what decided it."""
     body = f"See {location}\n".encode()
@@ -57,7 +57,7 @@ def found(
             ("Location", location),
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(body))),
-            ("Cache-Control", cache_control),
+            *fields,
             NOSNIFF,
         ],
     )
@@ -71,14 +71,11 @@ def unchanged(headers: Headers, start_response: StartResponse) -> Iterable[bytes
     return []
 
 
-def image_headers(
-    media_type: str, etag: str, modified: float | None, cache_control: str, link: str
-) -> Headers:
+def image_headers(media_type: str, etag: str, modified: float | None, link: str) -> Headers:
     headers = [
         *CORS,
         ("Content-Type", media_type),
         ("ETag", etag),
-        ("Cache-Control", cache_control),
         ("Link", link),
         NOSNIFF,
     ]

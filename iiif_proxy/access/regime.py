@@ -1,0 +1,94 @@
+"""A policy in force: with the ways to know callers that it names, ready to be asked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from iiif_proxy.access import keys, reading
+from iiif_proxy.access.callers import (
+    ByCallable,
+    ByEnviron,
+    ByHeader,
+    ByUser,
+    Caller,
+    Callers,
+    Classify,
+    Finder,
+)
+from iiif_proxy.access.policy import Policy
+from iiif_proxy.access.reading import PolicyError
+from iiif_proxy.iiif.model import Features
+
+API_KEY = "X-Api-Key"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What settings say of access: beside the file, or instead of it."""
+
+    file: Path | None
+    features: Features
+    trusts: Callable[[str], bool]
+    create: str = "any"
+    rate: str | None = None
+    classify: Classify | None = None
+    class_header: str | None = None
+
+
+@dataclass(frozen=True)
+class Regime:
+    """`challenge` is what WWW-Authenticate says, None where nobody can answer it by a header.
+
+    `files` are those it was read from: when one changes it is read anew.
+    """
+
+    policy: Policy
+    callers: Callers
+    challenge: str | None
+    files: tuple[Path, ...]
+
+
+def establish(given: Given) -> Regime:
+    """Read everything anew. Raises PolicyError."""
+    if given.file is None:
+        policy = reading.short(given.create, given.rate)
+        files = []
+    else:
+        policy = reading.read(given.file, given.features)
+        files = [given.file]
+    finders: list[Finder] = []
+    challenge = None
+    said = policy.settings["keys"]
+    if said:
+        if given.file is None or "file" not in said:
+            raise PolicyError([f"{given.file}: keys.file: is needed beside the other keys"])
+        path = given.file.parent / said["file"]
+        files.append(path)
+        header = said.get("header", API_KEY)
+        finders.append(keys.ByKey(_keys(path, policy), header, said.get("query")))
+        challenge = f'ApiKey realm="iiif", header="{header}"'
+    finders += _session(given, policy.settings["who"])
+    return Regime(policy, Callers(finders, policy.classes), challenge, tuple(files))
+
+
+def _session(given: Given, who: Mapping[str, object]) -> list[Finder]:
+    found: list[Finder] = []
+    if given.class_header:
+        found.append(ByHeader(given.class_header, given.trusts))
+    if given.classify:
+        found.append(ByCallable(given.classify))
+    if "environ" in who:
+        found.append(ByEnviron(str(who["environ"])))
+    if "users" in who or "remote_user" in who:
+        everybody = who.get("remote_user")
+        users = who.get("users", {})
+        assert isinstance(users, dict)
+        found.append(ByUser(users, str(everybody) if everybody else None))
+    return found
+
+
+def _keys(path: Path, policy: Policy) -> dict[str, Caller]:
+    try:
+        return keys.read(path, policy.classes)
+    except keys.KeysError as fault:
+        raise PolicyError([str(fault)]) from fault

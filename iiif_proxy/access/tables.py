@@ -1,0 +1,12 @@
+"""The tables of the policy file beside classes, rules and presets: how callers are known."""
+
+from collections.abc import Mapping
+
+from iiif_proxy.access.values import Check, classes, environ_key, header, text
+
+TABLES: Mapping[str, Mapping[str, Check]] = {
+    # REMOTE_USER: the class of everybody who has one, or of each; `environ`: names the class.
+    "who": {"remote_user": text, "users": classes, "environ": environ_key},
+    # API keys: a file with a line `name class sha256:…` for each.
+    "keys": {"file": text, "header": header, "query": text},
+}

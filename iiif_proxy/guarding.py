@@ -1,0 +1,70 @@
+"""From settings to access: the policy in force, and the control that goes by it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from iiif_proxy.access.callers import Classify, callable_of
+from iiif_proxy.access.control import Access, Control, Open
+from iiif_proxy.access.reading import PolicyError
+from iiif_proxy.access.regime import Given, establish
+from iiif_proxy.access.watch import Watch
+from iiif_proxy.iiif.presets import Presets
+from iiif_proxy.settings import Settings, SettingsError
+from iiif_proxy.wiring import features_of
+
+if TYPE_CHECKING:
+    from iiif_proxy.service import ImageService
+    from iiif_proxy.web.peers import Peers
+
+RULES_LENGTH = 12
+
+
+def watch_of(settings: Settings, peers: "Peers") -> Watch | None:
+    """The policy in force; None: everybody may everything. Raises SettingsError."""
+    short = settings.public_create != "any" or settings.public_rate
+    if not (settings.policy or short):
+        return None
+    given = Given(
+        file=settings.policy,
+        features=features_of(settings),
+        trusts=peers.trusts,
+        create=settings.public_create,
+        rate=settings.public_rate,
+        classify=_classify(settings),
+        class_header=settings.class_header,
+    )
+    try:
+        return Watch(lambda: establish(given))
+    except PolicyError as error:
+        raise SettingsError([f"IIIF_PROXY_POLICY: {fault}" for fault in error.faults]) from error
+
+
+def _classify(settings: Settings) -> Classify | None:
+    if not settings.classify:
+        return None
+    try:
+        return callable_of(settings.classify)
+    except ValueError as reason:
+        raise SettingsError([f"IIIF_PROXY_CLASSIFY: {settings.classify!r} {reason}"]) from reason
+
+
+def access_of(
+    watch: Watch | None, service: "ImageService", presets: Callable[[], Presets]
+) -> Access:
+    if watch is None:
+        return Open(service.limits, service.features)
+    return Control(watch, service.limits, service.features, service.name_of, presets)
+
+
+def rules_of(watch: Watch | None) -> str:
+    """A name of the policy in force, "" where there is none."""
+    return "" if watch is None else f"-{watch.regime.policy.digest[:RULES_LENGTH]}"
+
+
+def for_all(watch: Watch | None, identifier: str) -> bool:
+    """Whether everybody may have whatever is stored of an identifier: a static server may then
+    answer for it."""
+    if watch is None:
+        return True
+    rules = watch.regime.policy.rules(identifier)
+    return rules is not None and all(one.unlimited for one in rules.values())
