@@ -1,10 +1,13 @@
 """A policy in force: with the ways to know callers that it names, ready to be asked."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from iiif_proxy.access import keys, reading
+from iiif_proxy.access.auth import EXTERNAL, Auth, ByCookie, ByNetwork, auth_of, faults
 from iiif_proxy.access.callers import (
     ByCallable,
     ByEnviron,
@@ -17,9 +20,11 @@ from iiif_proxy.access.callers import (
 )
 from iiif_proxy.access.policy import Policy
 from iiif_proxy.access.reading import PolicyError
+from iiif_proxy.access.tickets import Tickets
 from iiif_proxy.iiif.model import Features
 
 API_KEY = "X-Api-Key"
+LEAST_KEY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class Given:
     rate: str | None = None
     classify: Classify | None = None
     class_header: str | None = None
+    client: Callable[[dict[str, Any]], str] = lambda environ: str(environ.get("REMOTE_ADDR", ""))
+    key: Callable[[], bytes] = lambda: os.urandom(32)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Regime:
     callers: Callers
     challenge: str | None
     files: tuple[Path, ...]
+    auth: Auth | None = None
 
 
 def establish(given: Given) -> Regime:
@@ -68,7 +76,33 @@ def establish(given: Given) -> Regime:
         finders.append(keys.ByKey(_keys(path, policy), header, said.get("query")))
         challenge = f'ApiKey realm="iiif", header="{header}"'
     finders += _session(given, policy.settings["who"])
-    return Regime(policy, Callers(finders, policy.classes), challenge, tuple(files))
+    auth = _auth(given, policy)
+    if auth is not None:
+        finders.append(ByCookie(auth.tickets, policy.classes))
+        if EXTERNAL in auth.profiles and auth.networks:
+            finders.append(ByNetwork(auth, given.client))
+    callers = Callers(finders, policy.classes)
+    return Regime(policy, callers, challenge, tuple(files), auth)
+
+
+def _auth(given: Given, policy: Policy) -> Auth | None:
+    """What [auth] says. Its key is in a file of its own, else the one that is given."""
+    said = policy.settings["auth"]
+    if given.file is None or not said:
+        return None
+    if "key_file" in said:
+        try:
+            key = (given.file.parent / said["key_file"]).read_bytes().strip()
+        except OSError as cause:
+            raise PolicyError([f"{given.file}: auth.key_file: cannot be read"]) from cause
+    else:
+        key = given.key()
+    if len(key) < LEAST_KEY:
+        raise PolicyError([f"{given.file}: auth.key_file: needs {LEAST_KEY} bytes or more"])
+    auth = auth_of(said, Tickets(key))
+    if found := faults(auth):
+        raise PolicyError([f"{given.file}: auth.{key}: {reason}" for key, reason in found])
+    return auth
 
 
 def _session(given: Given, who: Mapping[str, object]) -> list[Finder]:
