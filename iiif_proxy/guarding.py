@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from iiif_proxy.access.callers import Classify, callable_of
 from iiif_proxy.access.control import Access, Control, Open
 from iiif_proxy.access.reading import PolicyError
 from iiif_proxy.access.regime import Given, establish
+from iiif_proxy.access.throttle import Throttle
 from iiif_proxy.access.watch import Watch
 from iiif_proxy.iiif.presets import Presets
 from iiif_proxy.settings import Settings, SettingsError
@@ -31,6 +34,7 @@ def watch_of(settings: Settings, peers: "Peers") -> Watch | None:
         file=settings.policy,
         features=features_of(settings),
         trusts=peers.trusts,
+        prefix=settings.prefix,
         create=settings.public_create,
         rate=settings.public_rate,
         classify=_classify(settings),
@@ -54,11 +58,34 @@ def _classify(settings: Settings) -> Classify | None:
 
 
 def access_of(
-    watch: Watch | None, service: "ImageService", presets: Callable[[], Presets]
+    settings: Settings,
+    peers: "Peers",
+    watch: Watch | None,
+    service: "ImageService",
+    presets: Callable[[], Presets],
 ) -> Access:
+    """Raises SettingsError."""
     if watch is None:
         return Open(service.limits, service.features)
-    return Control(watch, service.limits, service.features, service.name_of, presets)
+    store = settings.rate_store or f"file://{shared_folder(settings)}/rates.sqlite3"
+    try:
+        throttle = Throttle(store, peers.client, settings.rate_failing == "refuse")
+    except ValueError as reason:
+        raise SettingsError([f"IIIF_PROXY_RATE_STORE: {reason}"]) from reason
+    return Control(watch, service.limits, service.features, service.name_of, presets, throttle)
+
+
+def shared_folder(settings: Settings) -> Path:
+    """Where processes of one machine that have the same cache, or none, count together."""
+    if settings.cache_dir is not None:
+        return settings.cache_dir
+    folder = Path(tempfile.gettempdir(), f"iiif-proxy-{os.getuid()}")
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = os.lstat(folder)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o22:
+        raise SettingsError([f"IIIF_PROXY_RATE_STORE: is needed, {folder} is somebody else's"])
+    return folder
 
 
 def key_in(folder: Path | None) -> bytes:

@@ -18,6 +18,7 @@ from iiif_proxy.imaging.render import render
 from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.session import KEPT_SIDE, Session
 from iiif_proxy.imaging.sharpen import sharpened
+from iiif_proxy.imaging.words import said
 from iiif_proxy.located import Located
 from iiif_proxy.stores.base import Store
 
@@ -171,9 +172,12 @@ class Preparing:
             percent = self._look.sharpen
             pixels = sharpened(read, located.info, box, width, height, percent)
             pixels = render(pixels, plan, self._look)
+            words = said(plan, located.info, self._options.rights)
             found = self._derivatives.put(
                 key,
-                lambda file: encode(pixels, plan.format, file, self._options, profile_in(pixels)),
+                lambda file: encode(
+                    pixels, plan.format, file, self._options, profile_in(pixels), words
+                ),
                 located.modified,
             )
         found.close()

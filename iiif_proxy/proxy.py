@@ -92,7 +92,7 @@ class IIIFProxy:
         )
         if watch is not None:
             watch.changed = lambda: self.service.ruled(rules_of(watch))
-        self.access = access_of(watch, self.service, lambda: self.presets)
+        self.access = access_of(settings, self.peers, watch, self.service, lambda: self.presets)
         self.offering = Offering(
             lambda: self.presets,
             self.service,
@@ -355,7 +355,7 @@ class IIIFProxy:
         located = self._located(grant, dataclasses.replace(request, identifier=name), environ)
         plan, info = located.plan, located.info
         telling.planned(located.key.name)
-        verdict = self.access.admit(grant, plan, info, lambda: self.service.has(located))
+        verdict = self.access.admit(grant, plan, info, lambda: self.service.has(located), environ)
         if verdict is Verdict.UNSTORED:
             located = dataclasses.replace(located, kept=False)
         canonical = self._canonical(request, located, environ)

@@ -23,6 +23,7 @@ from iiif_proxy.imaging.render import render
 from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.imaging.sharpen import sharpened
+from iiif_proxy.imaging.words import said
 from iiif_proxy.located import Located
 from iiif_proxy.paging import Paging
 from iiif_proxy.preparing import Preparing
@@ -271,9 +272,7 @@ class ImageService:
             return None
         routes, plan = self._routes(located, environ), located.plan
         tile = self._is_tile(located)
-        return routes.straight(
-            plan, tile, self._options.jpeg_progressive, self._gate, self._patience
-        )
+        return routes.straight(plan, tile, self._options, self._gate, self._patience)
 
     def _by_pixels(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
         plan = located.plan
@@ -285,7 +284,8 @@ class ImageService:
 
         def write(file: BinaryIO) -> None:
             with self._working, stage("encode"):
-                encode(pixels, plan.format, file, self._options, profile_in(pixels))
+                words = said(plan, located.info, self._options.rights)
+                encode(pixels, plan.format, file, self._options, profile_in(pixels), words)
 
         return write
 

@@ -36,6 +36,7 @@ from iiif_proxy.values import (
     some,
     some_seconds,
     templates,
+    threshold,
     url,
     url_with_id,
     viewers,
@@ -216,6 +217,17 @@ class Settings:
     avif_quality: int = setting(number(1, 100), "65", "AVIF quality")
     avif_speed: int = setting(number(0, 10), "9", "AVIF speed; 10 is the fastest")
     png_compression: int = setting(number(0, 9), "1", "PNG compression level")
+    jp2_quality: int = setting(number(20, 80), "40", "JPEG 2000 quality: PSNR in dB")
+    avif_subsampling: str = setting(one_of("4:2:0", "4:2:2", "4:4:4"), "4:2:0", "AVIF chroma")
+    tiff_compression: str = setting(
+        one_of("deflate", "lzw", "none"), "deflate", "TIFF compression (bitonal: Group 4)"
+    )
+    bitonal: int = setting(
+        threshold, "128", "the gray from which bitonal is white, 1 to 255, or `dither`"
+    )
+    keep_rights: bool = setting(
+        boolean, "off", "author and copyright of the source (EXIF, IPTC, XMP) go on into answers"
+    )
     # Who may what
     policy: Path | None = setting(
         folder, "", "file of the policy (docs/access.md): who may see and make what, and how much"
@@ -228,6 +240,17 @@ class Settings:
     )
     public_rate: str | None = setting(
         rate, "", "without a policy: how many images a stranger may have made, such as 60/minute"
+    )
+    rate_store: str = setting(
+        str,
+        "",
+        "where rates are counted: empty for a file in the cache folder, redis://… for several"
+        " machines",
+    )
+    rate_failing: str = setting(
+        one_of("refuse", "allow"),
+        "refuse",
+        "while that does not answer: nothing new is made, or as much as is asked",
     )
     classify: str | None = setting(
         callable_name, "", "`package.module:function` that names the class of a caller"

@@ -234,6 +234,16 @@ def header(text: str) -> str | None:
     return text or None
 
 
+def threshold(text: str) -> int:
+    """0: dithering."""
+    if text == "dither":
+        return 0
+    try:
+        return number(1, 255)(text)
+    except ValueError:
+        raise ValueError("a whole number from 1 to 255, or dither") from None
+
+
 def separator(text: str) -> str | None:
     if text and (text[-1].isdigit() or not re.fullmatch(r"[!#-.0-;=@-Z_a-z~]{1,20}", text)):
         raise ValueError("a few letters or signs without a slash, not ending with a digit")

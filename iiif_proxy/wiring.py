@@ -254,6 +254,7 @@ def look_of(settings: Settings) -> Look:
         cmyk=cmyk_of(settings.cmyk_profile),
         scaling=Scaling(settings.filter, settings.linear_light),
         sharpen=settings.sharpen,
+        threshold=settings.bitonal,
     )
 
 
@@ -282,6 +283,10 @@ def options_of(settings: Settings) -> EncodeOptions:
         avif_quality=settings.avif_quality,
         avif_speed=settings.avif_speed,
         png_compression=settings.png_compression,
+        avif_subsampling=settings.avif_subsampling,
+        jp2_quality=settings.jp2_quality,
+        tiff_compression=settings.tiff_compression,
+        rights=settings.keep_rights,
     )
 
 

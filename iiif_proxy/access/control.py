@@ -8,6 +8,7 @@ from iiif_proxy.access.decision import Verdict, decide, features_for, limits_for
 from iiif_proxy.access.grant import Grant, everything
 from iiif_proxy.access.policy import PUBLIC, Rules
 from iiif_proxy.access.regime import Regime
+from iiif_proxy.access.throttle import Throttle
 from iiif_proxy.access.watch import Watch
 from iiif_proxy.errors import NotAllowed, NotAuthenticated, ProxyError
 from iiif_proxy.iiif.model import Features, ImageInfo, Limits, Plan
@@ -31,9 +32,15 @@ class Access(Protocol):
         """What may happen to a request. Raises NotAllowed."""
 
     def admit(
-        self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]
+        self,
+        grant: Grant,
+        plan: Plan,
+        info: ImageInfo,
+        exists: Callable[[], bool],
+        environ: Environ,
     ) -> Verdict:
-        """The same, before it happens: it counts. Raises NotAllowed, TooManyRequests."""
+        """The same, before it happens: what is made counts. Raises TooManyRequests too, and
+        Undecided where that cannot be counted."""
 
     def tier(self, environ: Environ) -> str | None:
         """What answers that are remembered go by; None: the caller's are not remembered."""
@@ -59,7 +66,15 @@ class Open:
     def may(self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]) -> Verdict:
         return Verdict.MAKE
 
-    admit = may
+    def admit(
+        self,
+        grant: Grant,
+        plan: Plan,
+        info: ImageInfo,
+        exists: Callable[[], bool],
+        environ: Environ,
+    ) -> Verdict:
+        return Verdict.MAKE
 
     def tier(self, environ: Environ) -> str | None:
         return None
@@ -83,6 +98,7 @@ class Control:
         features: Features,
         name_of: Callable[[str], str],
         presets: Callable[[], Presets],
+        throttle: Throttle,
     ) -> None:
         self._watch = watch
         self._current = watch.current
@@ -90,6 +106,7 @@ class Control:
         self._features = features
         self._name_of = name_of
         self._presets = presets
+        self._throttle = throttle
 
     def tier(self, environ: Environ) -> str | None:
         regime = self._current()
@@ -139,9 +156,17 @@ class Control:
         return decide(grant.rules, plan, info, grant.limits, grant.features, exists(), named)
 
     def admit(
-        self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]
+        self,
+        grant: Grant,
+        plan: Plan,
+        info: ImageInfo,
+        exists: Callable[[], bool],
+        environ: Environ,
     ) -> Verdict:
-        return self.may(grant, plan, info, exists)
+        verdict = self.may(grant, plan, info, exists)
+        if verdict is not Verdict.STORED:
+            self._throttle.take(grant.rules, grant.caller, environ)
+        return verdict
 
     def is_open(self, identifier: str) -> bool:
         rules = self._current().policy.rules(self._name_of(identifier))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iiif_proxy.access import keys, reading
+from iiif_proxy.access import keys, reading, signed, tokens
 from iiif_proxy.access.auth import EXTERNAL, Auth, ByCookie, ByNetwork, auth_of, faults
 from iiif_proxy.access.callers import (
     ByCallable,
@@ -34,6 +34,7 @@ class Given:
     file: Path | None
     features: Features
     trusts: Callable[[str], bool]
+    prefix: str = ""
     create: str = "any"
     rate: str | None = None
     classify: Classify | None = None
@@ -75,8 +76,10 @@ def establish(given: Given) -> Regime:
         header = said.get("header", API_KEY)
         finders.append(keys.ByKey(_keys(path, policy), header, said.get("query")))
         challenge = f'ApiKey realm="iiif", header="{header}"'
+    if given.file is not None:
+        challenge = _signed(given.file, policy, finders, files, given.prefix) or challenge
     finders += _session(given, policy.settings["who"])
-    auth = _auth(given, policy)
+    auth = _auth(given, policy, files)
     if auth is not None:
         finders.append(ByCookie(auth.tickets, policy.classes))
         if EXTERNAL in auth.profiles and auth.networks:
@@ -85,14 +88,16 @@ def establish(given: Given) -> Regime:
     return Regime(policy, callers, challenge, tuple(files), auth)
 
 
-def _auth(given: Given, policy: Policy) -> Auth | None:
+def _auth(given: Given, policy: Policy, files: list[Path]) -> Auth | None:
     """What [auth] says. Its key is in a file of its own, else the one that is given."""
     said = policy.settings["auth"]
     if given.file is None or not said:
         return None
     if "key_file" in said:
+        path = given.file.parent / said["key_file"]
+        files.append(path)
         try:
-            key = (given.file.parent / said["key_file"]).read_bytes().strip()
+            key = path.read_bytes().strip()
         except OSError as cause:
             raise PolicyError([f"{given.file}: auth.key_file: cannot be read"]) from cause
     else:
@@ -103,6 +108,32 @@ def _auth(given: Given, policy: Policy) -> Auth | None:
     if found := faults(auth):
         raise PolicyError([f"{given.file}: auth.{key}: {reason}" for key, reason in found])
     return auth
+
+
+def _signed(
+    file: Path, policy: Policy, finders: list[Finder], files: list[Path], prefix: str
+) -> str | None:
+    """Signed addresses and tokens; what WWW-Authenticate says of tokens."""
+    challenge = None
+    said = policy.settings["signing"]
+    try:
+        if said:
+            path = file.parent / said.get("file", "")
+            secrets = signed.read(path)
+            files.append(path)
+            finders.append(signed.BySignature(secrets, prefix))
+        said = policy.settings["jwt"]
+        if said:
+            missing = [k for k in ("file", "algorithms", "issuer", "audience") if k not in said]
+            if missing:
+                raise PolicyError([f"{file}: jwt.{missing[0]}: is needed"])
+            path = file.parent / said["file"]
+            files.append(path)
+            finders.append(tokens.made(said, path))
+            challenge = tokens.CHALLENGE
+    except ValueError as fault:
+        raise PolicyError([str(fault)]) from fault
+    return challenge
 
 
 def _session(given: Given, who: Mapping[str, object]) -> list[Finder]:

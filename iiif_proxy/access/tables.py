@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from iiif_proxy.access.authvalues import CHECKS
-from iiif_proxy.access.values import Check, classes, environ_key, header, text
+from iiif_proxy.access.values import Check, algorithms, classes, environ_key, header, text, words
 
 TABLES: Mapping[str, Mapping[str, Check]] = {
     # REMOTE_USER: the class of everybody who has one, or of each; `environ`: names the class.
@@ -12,4 +12,15 @@ TABLES: Mapping[str, Mapping[str, Check]] = {
     "keys": {"file": text, "header": header, "query": text},
     # IIIF Authorization Flow: where viewers lead people to log in, and what they say.
     "auth": CHECKS,
+    # Signed addresses: a file with a line `id secret` for each key, the first signs.
+    "signing": {"file": text, "class": text},
+    # Bearer tokens: what they must say, and the claim that names a class.
+    "jwt": {
+        "file": text,
+        "algorithms": algorithms,
+        "issuer": text,
+        "audience": words,
+        "claim": text,
+        "class": text,
+    },
 }

@@ -8,6 +8,7 @@ from iiif_proxy.values import rate as parsed_rate
 from iiif_proxy.values import seconds
 
 Check = Callable[[Any], Any]
+ALGORITHMS = frozenset({f"{kind}{bits}" for kind in ("HS", "RS", "ES") for bits in (256, 384, 512)})
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
@@ -75,6 +76,15 @@ def environ_key(value: Any) -> str:
     if not isinstance(value, str) or not value or value.startswith(("HTTP_", "QUERY_STRING")):
         raise ValueError("a key of the WSGI environ that no visitor can set (no HTTP_…)")
     return value
+
+
+def algorithms(value: Any) -> tuple[str, ...]:
+    """Of one kind: a public key must never be taken for a shared secret."""
+    found = words(value)
+    shared = {name.startswith("HS") for name in found}
+    if not set(found) <= ALGORITHMS or len(shared) > 1:
+        raise ValueError(f"some of {', '.join(sorted(ALGORITHMS))}, HS… not beside others")
+    return found
 
 
 def classes(value: Any) -> dict[str, str]:

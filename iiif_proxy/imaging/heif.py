@@ -36,6 +36,13 @@ class Heif(Later):
         profile = self._chosen.info.get("icc_profile")
         if profile:
             self.info["icc_profile"] = profile
+        # Not as "exif": there it would turn the picture.
+        self.info["names"] = self._chosen.info.get("exif")
+        self.info["xmp"] = self._chosen.info.get("xmp")
+        numbers = self._chosen.info.get("nclx_profile")
+        if numbers:  # H.273's, for `declared`
+            named = numbers["color_primaries"], numbers["transfer_characteristics"]
+            self.info["nclx"] = bytes(int(number) & 255 for number in named)
 
     def _made(self) -> Image.Image:
         made: Image.Image = self._chosen.to_pillow()

@@ -12,6 +12,8 @@ _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _TABLES = {0xC4, 0xDB, 0xDD}
 _FRAMES = {0xC0, 0xC1, 0xC2}
 _JFIF, _ADOBE = b"JFIF\0", b"Adobe"
+# Where a JFIF segment says what its resolution counts: 0, nothing; 1, an inch; 2, a centimetre.
+_UNIT = 11
 # In coded pixels FF is followed by 00, or by a restart marker.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _BLOCK = 256 * 1024
@@ -30,9 +32,12 @@ def segment(marker: int, content: bytes) -> bytes:
     return bytes((0xFF, marker)) + (len(content) + 2).to_bytes(2, "big") + content
 
 
-def picture(stream: IO[bytes], added: Iterable[bytes] = ()) -> Iterator[bytes]:
+def picture(
+    stream: IO[bytes], added: Iterable[bytes] = (), density: bytes = b""
+) -> Iterator[bytes]:
     """A JPEG, from where the stream stands, without what is no picture: metadata, thumbnails,
-    comments, profiles, what follows its end. `added` are segments to stand behind JFIF's header.
+    comments, profiles, what follows its end. `added` are segments to stand behind JFIF's header;
+    `density` is such a header, for a file that has none, or one without a resolution.
 
     Kept are that header (its resolution, not its thumbnail) and Adobe's, which says what the
     colours are. Raises Unfit, also after the first blocks, for what is cut off, holds other than
@@ -43,7 +48,7 @@ def picture(stream: IO[bytes], added: Iterable[bytes] = ()) -> Iterator[bytes]:
         raise Unfit("no JPEG")
     yield bytes((0xFF, _SOI))
     waiting = list(added)
-    framed, header = False, 0
+    framed, first, header = False, True, 0
     for _ in range(_MOST_SEGMENTS):
         marker, content = _segment(file)
         if marker == _EOI:
@@ -52,9 +57,15 @@ def picture(stream: IO[bytes], added: Iterable[bytes] = ()) -> Iterator[bytes]:
         if header > _MOST_HEADER:
             raise Unfit("an endless header")
         kept = _kept(marker, content)
-        if waiting and not (marker == 0xE0 and kept):
+        jfif = marker == 0xE0 and bool(kept)
+        if jfif and density and not kept[_UNIT]:
+            kept = density
+        if first and density and not jfif:
+            yield density
+        if waiting and not jfif:
             yield from waiting
             waiting = []
+        first = False
         if kept:
             yield kept
         framed = framed or marker in _FRAMES

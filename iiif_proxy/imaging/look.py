@@ -19,7 +19,8 @@ class Look:
     `profile` is what is done about colour profiles: "strip": all is sRGB, and nothing is said;
     "embed": all is sRGB, and says so; "keep": RGB and gray keep the colours and the profile they
     came with. `cmyk` is the profile of CMYK that has none; b"": plain subtraction. `sharpen` is
-    in percent of an unsharp mask, for what was scaled down; 0: not at all.
+    in percent of an unsharp mask, for what was scaled down; 0: not at all. `threshold`: from
+    which gray on bitonal is white; 0: it is dithered.
     """
 
     background: Colour = WHITE
@@ -28,6 +29,7 @@ class Look:
     cmyk: bytes = b""
     scaling: Scaling = PLAIN
     sharpen: int = 0
+    threshold: int = 128
 
     @property
     def digest(self) -> str:

@@ -9,7 +9,7 @@ import logging
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, BinaryIO, Self
@@ -20,6 +20,7 @@ from iiif_proxy.iiif.model import Plan
 from iiif_proxy.imaging import jpegwalk
 from iiif_proxy.imaging.orientation import TURNS, Stored
 from iiif_proxy.imaging.render import MOVES
+from iiif_proxy.imaging.words import SILENT, Words, resolution, segments
 
 log = logging.getLogger(__name__)
 Move = Image.Transpose | None
@@ -97,11 +98,13 @@ def may_be(plan: Plan, info_format: str, tile: bool, area: int) -> bool:
 class Work:
     """What is to be done to a file: `commands` one behind the other; none: its own bytes do.
 
-    `memory`: the bytes that all of them need.
+    `memory`: the bytes that all of them need. `plain`: it is gray or YCbCr, as JFIF has it, and
+    nothing else is said.
     """
 
     commands: tuple[tuple[str, ...], ...]
     memory: int
+    plain: bool
 
 
 def work(image: Image.Image, orientation: int, plan: Plan, progressive: bool) -> Work | None:
@@ -109,12 +112,13 @@ def work(image: Image.Image, orientation: int, plan: Plan, progressive: bool) ->
     layers: Layers = getattr(image, "layer", [])
     if image.mode not in ("L", "RGB") or not layers or getattr(image, "bits", 8) != 8:
         return None
+    plain = "adobe" not in image.info and [layer[0] for layer in layers] in ([1], [1, 2, 3])
     stored = Stored(orientation, *image.size)
     box = stored.box(plan.box)
     move = both(TURNS.get(orientation), MOVES.get((plan.mirror, int(plan.degrees))))
     whole = (box.width, box.height) == image.size
     if move is None and whole:
-        return Work((), 0)
+        return Work((), 0, plain)
     across, down = _unit(layers)
     cut_off = (move in _WHOLE_WIDTH and box.width % across) or (
         move in _WHOLE_HEIGHT and box.height % down
@@ -134,7 +138,7 @@ def work(image: Image.Image, orientation: int, plan: Plan, progressive: bool) ->
     if memory > _MOST:
         return None
     always = (program, "-copy", "none", "-maxmemory", str(memory // 1024), "-maxscans", _SCANS)
-    return Work(tuple((*always, *way) for way in ways), memory * len(ways))
+    return Work(tuple((*always, *way) for way in ways), memory * len(ways), plain)
 
 
 def _unit(layers: Layers) -> tuple[int, int]:
@@ -156,22 +160,23 @@ def run(
     todo: Work,
     path: str,
     target: BinaryIO,
-    added: Iterable[bytes] = (),
+    words: Words = SILENT,
     seconds: float = LONGEST,
 ) -> bool:
     """Write the answer to `target`, or leave that as it was: False.
 
-    `added` are segments for `jpegwalk.picture`. Whatever is started is gone afterwards, after
+    `words` are added. Whatever is started is gone afterwards, after
     `seconds` by force.
     """
     begun = target.tell()
+    density = resolution(words.dpi) if todo.plain and words.dpi >= 1 else b""
     try:
         # Unbuffered: another process goes on where this one's descriptor stands.
         with (
             open(path, "rb", buffering=0) as source,
             _Pipeline(todo.commands, source, seconds) as pipeline,
         ):
-            for block in jpegwalk.picture(pipeline.output, added):
+            for block in jpegwalk.picture(pipeline.output, segments(words), density):
                 target.write(block)
             pipeline.finish()
     except (jpegwalk.Unfit, OSError) as fault:

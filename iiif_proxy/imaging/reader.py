@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import IO, BinaryIO, Literal, cast, overload
 
 from PIL import Image, ImageFile
@@ -32,6 +33,7 @@ from iiif_proxy.imaging.reading import (
 )
 from iiif_proxy.imaging.resample import Edges, on_grid, resample
 from iiif_proxy.imaging.signatures import HEAD, sniff
+from iiif_proxy.imaging.words import heard, of_blocks
 
 # Reductions that libjpeg decodes at.
 _DCT_SCALES = (8, 4, 2)
@@ -92,7 +94,8 @@ def _info(file: IO[bytes], name: str, reading: Reading) -> ImageInfo:
             header = webp.read_header(file)
         limit(header.width, header.height, reading.max_pixels)
         stored = Stored(orientation_in(header.exif), header.width, header.height)
-        return ImageInfo(*stored.upright, format=name, alpha=header.alpha)
+        words = asdict(of_blocks(header.exif, header.xmp))
+        return ImageInfo(*stored.upright, format=name, alpha=header.alpha, **words)
     image = open_as(name, file, reading)
     stored = Stored(orientation_of(image), *image.size)
     return ImageInfo(
@@ -101,6 +104,7 @@ def _info(file: IO[bytes], name: str, reading: Reading) -> ImageInfo:
         gray=is_gray(image),
         bilevel=image.mode == "1",
         alpha=image.has_transparency_data,
+        **asdict(heard(image)),
     )
 
 

@@ -52,7 +52,7 @@ def render(pixels: Image.Image, plan: Plan, look: Look = DEFAULT) -> Image.Image
     elif plan.quality == "color" and pixels.mode in ("L", "LA"):
         pixels = pixels.convert("RGBA" if pixels.mode == "LA" else "RGB")
     elif plan.quality == "bitonal":
-        pixels = bitonal(pixels)
+        pixels = bitonal(pixels, look.threshold)
     return _named(bare(pixels), plan.format, kept) if kept or look.profile == EMBED else pixels
 
 
@@ -69,7 +69,9 @@ def _named(pixels: Image.Image, format: str, kept: bytes | None) -> Image.Image:
 
 
 def bitonal(pixels: Image.Image, threshold: int = THRESHOLD) -> Image.Image:
-    """Black and white, mode 1: white from `threshold` on. (Validators ask for no dithering.)"""
+    """Black and white, mode 1: white from `threshold` on; 0: dithered (validators ask for none)."""
+    if not threshold:
+        return pixels.convert("L").convert("1", dither=Image.Dither.FLOYDSTEINBERG)
     table = [0] * threshold + [255] * (256 - threshold)
     return pixels.convert("L").point(table, "1")
 

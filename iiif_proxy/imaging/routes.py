@@ -11,6 +11,7 @@ from PIL import Image
 from iiif_proxy.iiif.model import Box, ImageInfo, Plan
 from iiif_proxy.imaging import lossless
 from iiif_proxy.imaging.color import prepared, unchanged
+from iiif_proxy.imaging.encode import EncodeOptions
 from iiif_proxy.imaging.formats import opened
 from iiif_proxy.imaging.levels import WHOLE, LevelsLost
 from iiif_proxy.imaging.look import DEFAULT, Look
@@ -21,6 +22,7 @@ from iiif_proxy.imaging.session import Facts, Overview, Session
 from iiif_proxy.imaging.sessions import Sessions, Start
 from iiif_proxy.imaging.signatures import HEAD, sniff
 from iiif_proxy.imaging.tiff import Tiff
+from iiif_proxy.imaging.words import said
 from iiif_proxy.ranges import ByteSource, FileSource, Parts
 
 if TYPE_CHECKING:
@@ -159,7 +161,12 @@ class Routes:
         return tile or fine or self._sessions.asked(self._key) > PARTS
 
     def straight(
-        self, plan: Plan, tile: bool, progressive: bool, gate: Gate, timeout: float
+        self,
+        plan: Plan,
+        tile: bool,
+        options: EncodeOptions,
+        gate: Gate,
+        timeout: float,
     ) -> Callable[[BinaryIO], bool] | None:
         """What writes the answer without decoding anything, if it comes to that (True).
 
@@ -175,13 +182,14 @@ class Routes:
         with opened(held.path, self._reading) as image:
             if not unchanged(image, self._look):
                 return None
-            todo = lossless.work(image, orientation_of(image), plan, progressive)
+            todo = lossless.work(image, orientation_of(image), plan, options.jpeg_progressive)
         if todo is None:
             return None
+        words = said(plan, info, options.rights)
 
         def write(file: BinaryIO) -> bool:
             with gate.enter(todo.memory // BYTES_A_PIXEL, timeout):
-                return lossless.run(todo, held.path, file)
+                return lossless.run(todo, held.path, file, words)
 
         return write
 

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from PIL import Image
 
@@ -24,6 +24,7 @@ from iiif_proxy.imaging.tifflevel import (
 from iiif_proxy.imaging.tiffpages import pages_of
 from iiif_proxy.imaging.tifftags import Directory, Structure, broken
 from iiif_proxy.imaging.tiffviews import View, exact, nearest, views_of
+from iiif_proxy.imaging.words import of_tiff
 from iiif_proxy.ranges import BlockCache, ByteSource
 
 # Tiles that viewers are told to ask for have sides in this range.
@@ -77,6 +78,7 @@ class Page:
             gray=gray,
             bilevel=gray and first.bits == 1 and first.samples == 1,
             alpha=first.alpha,
+            **asdict(of_tiff(self._directory)),
         )
         tile = (first.tile_width, first.tile_height)
         sane = TILE_SIDES[0] <= min(tile) and max(tile) <= TILE_SIDES[1]

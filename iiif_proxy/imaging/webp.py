@@ -3,20 +3,23 @@
 from dataclasses import dataclass
 from typing import IO
 
-_EXIF, _ALPHA = 0x08, 0x10
+_MOST = 4 << 20
+_XMP, _EXIF, _ALPHA = 0x04, 0x08, 0x10
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Stored size; `alpha` as the header says; `exif` is the EXIF block, b"" if there is none.
+    """Stored size; `alpha` as the header says; `exif` and `xmp` are b"" if there are none.
 
-    That stands behind the pixels: of a file that is cut off it is none, and too much was read for.
+    Those stand behind the pixels: of a file that is cut off they are none, and too much was read
+    for.
     """
 
     width: int
     height: int
     alpha: bool
-    exif: bytes
+    exif: bytes = b""
+    xmp: bytes = b""
 
 
 def read_header(file: IO[bytes]) -> Header:
@@ -29,30 +32,35 @@ def read_header(file: IO[bytes]) -> Header:
         raise SyntaxError("no WebP")
     if kind == b"VP8 " and head[23:26] == b"\x9d\x01\x2a":
         width, height = _number(head, 26, 2) & 0x3FFF, _number(head, 28, 2) & 0x3FFF
-        return Header(width, height, False, b"")
+        return Header(width, height, False)
     if kind == b"VP8L" and head[20] == 0x2F:
         bits = _number(head, 21, 4)
         alpha = bool(bits >> 28 & 1)
-        return Header((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, alpha, b"")
+        return Header((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, alpha)
     if kind == b"VP8X":
         flags = head[20]
-        exif = _find_exif(file, 20 + _number(head, 16, 4)) if flags & _EXIF else b""
+        wanted = {b"EXIF": flags & _EXIF, b"XMP ": flags & _XMP}
+        found = _behind(file, 20 + _number(head, 16, 4), {kind for kind in wanted if wanted[kind]})
         width, height = _number(head, 24, 3) + 1, _number(head, 27, 3) + 1
-        return Header(width, height, bool(flags & _ALPHA), exif)
+        exif, xmp = (found.get(kind, b"") for kind in wanted)
+        return Header(width, height, bool(flags & _ALPHA), exif, xmp)
     raise SyntaxError("an unknown kind of WebP")
 
 
-def _find_exif(file: IO[bytes], at: int) -> bytes:
-    """The content of the EXIF chunk among those from `at` on; b"" if the file ends before it."""
-    while True:
+def _behind(file: IO[bytes], at: int, wanted: set[bytes]) -> dict[bytes, bytes]:
+    """The content of the chunks from `at` on that are wanted, as far as the file goes."""
+    found: dict[bytes, bytes] = {}
+    while len(found) < len(wanted):
         file.seek(at + (at & 1))
         head = file.read(8)
         if len(head) < 8:
-            return b""
-        size = _number(head, 4, 4)
-        if head[:4] == b"EXIF":
-            return file.read(size)
-        at = file.tell() + size
+            break
+        kind, size = head[:4], _number(head, 4, 4)
+        begin = file.tell()
+        if kind in wanted:
+            found.setdefault(kind, file.read(min(size, _MOST)))
+        at = begin + size
+    return found
 
 
 def _number(data: bytes, at: int, size: int) -> int:

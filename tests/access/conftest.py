@@ -105,7 +105,8 @@ def house(tmp_path: Path) -> Housing:
         for name in ("a.png", "restricted/b.png", "open/c.png"):
             path = images / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(saved(quarters(WIDTH, HEIGHT)))
+            if not path.exists():
+                path.write_bytes(saved(quarters(WIDTH, HEIGHT)))
         values = {
             "source": f"file:{images}/{{id}}",
             "cache_dir": str(tmp_path / "cache"),

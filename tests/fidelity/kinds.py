@@ -18,6 +18,7 @@ from typing import Any
 
 import imagecodecs
 import numpy
+import pillow_heif
 import tifffile
 from PIL import Image, ImageCms
 
@@ -461,6 +462,9 @@ def others() -> dict[str, Kind]:
         "AVIF Display P3": Kind(
             wide, by_matrix(light(COLOUR), P3), convention="libvips does not look at nclx"
         ),
+        "HEIF Display P3": Kind(
+            heif_p3(), by_matrix(light(COLOUR), P3), 40, "libvips does not look at nclx"
+        ),
         "GIF, a colour transparent": Kind(
             saved(few, "GIF", transparency=7),
             numpy.dstack([numpy.asarray(few.convert("RGB")), clear]),
@@ -508,6 +512,15 @@ def turned() -> dict[str, Kind]:
             saved(stored, "AVIF", quality=100, subsampling="4:4:4", **words), COLOUR, 38
         )
     return found
+
+
+def heif_p3() -> bytes:
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(COLOUR)).save(
+        file, quality=-1, chroma=444, matrix_coefficients=0, full_range_flag=1,
+        color_primaries=12, transfer_characteristic=13, save_nclx_profile=True,
+    )  # fmt: skip
+    return file.getvalue()
 
 
 def _lab() -> Pixels:

@@ -85,6 +85,15 @@ def ramp() -> Image.Image:
     return Image.fromarray(numpy.tile(numpy.linspace(0, 255, 300).astype("uint8"), (200, 1)))
 
 
+def signed() -> bytes:
+    """300 pixels an inch, and words of EXIF: whose it is, and where it was."""
+    exif = Image.Exif()
+    exif[0x013B], exif[0x8298] = "Maria Sibylla Merian", "Public domain"
+    exif.get_ifd(0x8825).update({1: "N", 2: (50.0, 6.0, 39.0)})
+    exif.get_ifd(0x8769)[0xA434] = "Secret Lens"
+    return saved(gradient(1200, 800), "jpg", quality=95, dpi=(300, 300), exif=exif)
+
+
 def halved(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
@@ -95,6 +104,7 @@ MADE: dict[str, Callable[[], bytes]] = {
     "/large.png": lambda: saved(Image.fromarray(coordinates(1301, 1102))),
     "/gradient.png": lambda: saved(gradient(300, 200)),
     "/gradient.jpg": lambda: saved(gradient(1200, 800), "jpg", quality=95, subsampling=0),
+    "/signed.jpg": signed,
     "/quarters.png": lambda: saved(quarters(300, 200)),
     "/transparent.png": lambda: saved(transparent()),
     "/gray.png": lambda: saved(ramp()),

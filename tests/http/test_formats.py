@@ -166,3 +166,57 @@ def test_formats_that_are_switched_off(serving: Serving, version: int) -> None:
     info = proxy.info(f"/{version}/quarters.png/info.json")
     extra = info["extraFormats"] if version == 3 else info["profile"][1]["formats"]
     assert extra == ["webp"]
+
+
+ENCODERS = {
+    "formats": "jpg png tif avif webp gif jp2 pdf",
+    "keep_rights": "on",
+    "bitonal": "dither",
+    "tiff_compression": "lzw",
+    "avif_subsampling": "4:4:4",
+    "jp2_quality": "60",
+}
+
+
+def test_bitonal_is_dithered_if_that_is_set(proxy: Proxy, serving: Serving) -> None:
+    plain, dithered = (
+        numpy.asarray(one.image("/3/gray.png/full/max/0/bitonal.png").convert("L")) // 255
+        for one in (proxy, serving(**ENCODERS))
+    )
+    ramp = numpy.linspace(0, 255, 300).astype("uint8")
+    assert (plain == (ramp >= 128)).all()
+    means = dithered.reshape(200, 30, 10).mean((0, 2))
+    assert numpy.abs(means - ramp.reshape(30, 10).mean(1) / 255).max() < 0.05
+
+
+def test_encoders_do_as_they_are_set(proxy: Proxy, serving: Serving) -> None:
+    settled = serving(**ENCODERS)
+    assert proxy.image("/3/gradient.png/full/max/0/default.tif").tag_v2[259] == 8  # type: ignore[attr-defined]
+    assert settled.image("/3/gradient.png/full/max/0/default.tif").tag_v2[259] == 5  # type: ignore[attr-defined]
+    assert settled.image("/3/gray.png/full/max/0/bitonal.tif").tag_v2[259] == 4  # type: ignore[attr-defined]
+    for format in ("avif", "jp2"):
+        target = f"/3/quarters.png/full/max/0/default.{format}"
+        assert len(settled.ask(target).body) > len(proxy.ask(target).body)
+
+
+def test_resolution_goes_on_with_the_size(proxy: Proxy) -> None:
+    for target, dpi in (("full/max", 300), ("full/600,", 150), ("0,0,400,400/100,", 75)):
+        for format in ("jpg", "png", "tif"):
+            found = proxy.image(f"/3/signed.jpg/{target}/0/default.{format}").info["dpi"]
+            assert found == pytest.approx((dpi, dpi), abs=0.1)
+
+
+@pytest.mark.parametrize("target", ["full/max", "full/300,", "0,0,512,512/512,"])
+@pytest.mark.parametrize("format", ["jpg", "png", "tif", "webp", "avif"])
+def test_names_go_on_if_that_is_set_and_nothing_else_ever(
+    proxy: Proxy, serving: Serving, target: str, format: str
+) -> None:
+    """By decoding, without it (`full/max` of JPEG), and cut from a session."""
+    for settled, wanted in ((proxy, {}), (serving(**ENCODERS), {0x013B, 0x8298})):
+        answer = settled.ask(f"/3/signed.jpg/{target}/0/default.{format}")
+        assert answer.status == 200
+        assert b"Secret" not in answer.body
+        exif = Image.open(io.BytesIO(answer.body)).getexif()
+        words = {tag for tag in exif if format != "tif" or tag in (0x013B, 0x8298, 0x8825, 0x8769)}
+        assert words == set(wanted)
+        assert not wanted or exif[0x8298] == "Public domain"

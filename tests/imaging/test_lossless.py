@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -265,7 +266,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     assert todo is not None
     command = list(todo.commands[0])
     command[command.index("-maxmemory") + 1] = "500"
-    small = lossless.Work((tuple(command),), todo.memory)
+    small = replace(todo, commands=(tuple(command),))
     assert not lossless.run(small, str(path), io.BytesIO())
     assert lossless.run(todo, str(path), io.BytesIO())
 
