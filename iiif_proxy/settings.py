@@ -103,6 +103,9 @@ class Settings:
     stale_if_error: float = setting(
         seconds, "1d", "how long a stale source is still served while the origin fails"
     )
+    stale_after: float = setting(
+        seconds, "0.5s", "how long the origin has to confirm a stale source before it is served"
+    )
     source_max_bytes: int = setting(size, "2GiB", "largest source file")
     source_max_pixels: int = setting(
         number(1), "500000000", "largest source in pixels (tiled TIFF: no limit)"
