@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from iiif_proxy.concurrency import Circuits, Gate, KeyLocks, SingleFlight
+from iiif_proxy.errors import ProxyError
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.presets import PresetError, Presets, from_words
 from iiif_proxy.iiif.urls import encode
@@ -20,6 +21,7 @@ from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import describe, describe_parts
 from iiif_proxy.imaging.sessions import Sessions
+from iiif_proxy.imaging.watermark import Watermark, font_for, picture
 from iiif_proxy.paging import Paging
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.ranges import ByteSource
@@ -269,6 +271,35 @@ def look_of(settings: Settings) -> Look:
         scaling=Scaling(settings.filter, settings.linear_light),
         sharpen=settings.sharpen,
         threshold=settings.bitonal,
+        mark=mark_of(settings),
+    )
+
+
+def mark_of(settings: Settings) -> Watermark | None:
+    text, path = settings.watermark
+    font, size, rgba = "", (0, 0), b""
+    if text:
+        try:
+            font = font_for(text, str(settings.watermark_font or ""))
+        except ValueError as cause:
+            raise SettingsError([f"IIIF_PROXY_WATERMARK_FONT: {cause}"]) from cause
+    elif path is None:
+        return None
+    else:
+        try:
+            size, rgba = picture(str(path))
+        except (OSError, ProxyError) as cause:
+            fault = f"IIIF_PROXY_WATERMARK: {str(path)!r} is no picture that can be read here"
+            raise SettingsError([fault]) from cause
+    return Watermark(
+        position=settings.watermark_position,
+        percent=settings.watermark_size,
+        least=settings.watermark_min,
+        tiles=settings.watermark_tiles,
+        text=text,
+        font=font,
+        size=size,
+        rgba=rgba,
     )
 
 
