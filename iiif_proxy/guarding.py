@@ -35,6 +35,7 @@ def watch_of(settings: Settings, peers: "Peers") -> Watch | None:
         features=features_of(settings),
         trusts=peers.trusts,
         prefix=settings.prefix,
+        askable=not any(template.startswith("file:") for template in settings.source),
         create=settings.public_create,
         rate=settings.public_rate,
         classify=_classify(settings),
@@ -70,7 +71,9 @@ def access_of(
         throttle = Throttle(store, peers.client, settings.rate_failing == "refuse")
     except ValueError as reason:
         raise SettingsError([f"IIIF_PROXY_RATE_STORE: {reason}"]) from reason
-    return Control(watch, service.limits, service.features, service.name_of, presets, throttle)
+    return Control(
+        watch, service.limits, service.features, service.name_of, presets, throttle, service.look
+    )
 
 
 def shared_folder(settings: Settings) -> Path:

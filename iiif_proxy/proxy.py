@@ -399,7 +399,9 @@ class IIIFProxy:
         age = longest if record.path else min(longest, record.lifetime)
         if shared:
             return [("Cache-Control", cache_control(age, record.keep))]
-        said = cache_control(min(age, private), record.keep).replace("public", "private")
+        said = cache_control(min(age, private, grant.seconds), record.keep).replace(
+            "public", "private"
+        )
         return [("Cache-Control", said), *([("Vary", grant.vary)] if grant.vary else [])]
 
 

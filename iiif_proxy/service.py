@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -215,6 +215,12 @@ class ImageService:
     def name_of(self, identifier: str) -> str:
         """The source's own identifier, whatever page is asked for."""
         return self._paging.split(identifier)[0]
+
+    def look(
+        self, identifier: str, environ: Environ, credentials: Mapping[str, str], method: str
+    ) -> tuple[int, Mapping[str, str]]:
+        """What the origin says to a visitor's own credentials: see SourceCache.look."""
+        return self._sources.look(self.name_of(identifier), environ, credentials, method)
 
     def derive(self, located: Located, environ: Environ) -> Derivative:
         """The derivative, from the store or made now: once for all who wait for it.

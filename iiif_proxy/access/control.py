@@ -1,8 +1,10 @@
 """Access as the proxy asks for it: a grant before anything is looked up, leave before a making."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from iiif_proxy.access.asking import VARY, Asking, Look
 from iiif_proxy.access.callers import STRANGER, Caller
 from iiif_proxy.access.decision import Verdict, decide, features_for, limits_for, scope_for
 from iiif_proxy.access.grant import Grant, everything
@@ -96,6 +98,7 @@ class Control:
         name_of: Callable[[str], str],
         presets: Callable[[], Presets],
         throttle: Throttle,
+        look: Look,
     ) -> None:
         self._watch = watch
         self._current = watch.current
@@ -104,6 +107,8 @@ class Control:
         self._name_of = name_of
         self._presets = presets
         self._throttle = throttle
+        self._look = look
+        self._asking: tuple[Regime, Asking] | None = None
 
     def tier(self, environ: Environ) -> str | None:
         regime = self._current()
@@ -122,11 +127,14 @@ class Control:
         own = rules[caller.one]
         if own.read == "nothing":
             raise self._refusal(regime, caller)
+        asking = self._asks(regime) if own.origin else None
+        if asking is not None:
+            asking.ask(self._name_of(identifier), environ)
         limits = limits_for(own, self._limits)
         public = rules[PUBLIC]
         readable = [one for one in rules.values() if one.read != "nothing"]
         shown = [self._shown(one) for one in readable]
-        strangers = public.read != "nothing" and not public.origin
+        strangers = public.read != "nothing" and not public.origin and not own.origin
         alike = strangers and all(one == shown[0] for one in shown)
         others = tuple((one, limits_for(one, self._limits)) for one in readable)
         return Grant(
@@ -137,9 +145,16 @@ class Control:
             scope_for(own),
             alike,
             others if strangers else None,
-            regime.callers.vary,
-            None if own.origin else tier_of(regime, caller),
+            _joined(VARY if asking else "", regime.callers.vary),
+            None if asking else tier_of(regime, caller),
+            asking.seconds if asking else math.inf,
         )
+
+    def _asks(self, regime: Regime) -> Asking:
+        """One for each policy: another may have been written to end what was remembered."""
+        if self._asking is None or self._asking[0] is not regime:
+            self._asking = regime, Asking(self._look, regime.method, regime.remember)
+        return self._asking[1]
 
     def _shown(self, rules: Rules) -> tuple[object, ...]:
         return (
@@ -186,6 +201,12 @@ class Control:
             headers = {"WWW-Authenticate": regime.challenge}
             return NotAuthenticated("This image is not open to strangers.", headers=headers)
         return NotAllowed("This image is not open to you.")
+
+
+def _joined(*names: str) -> str:
+    """Names of fields, each once."""
+    found = (one.strip() for text in names for one in text.split(","))
+    return ", ".join(dict.fromkeys(filter(None, found)))
 
 
 def tier_of(regime: Regime, caller: Caller) -> str:

@@ -20,6 +20,8 @@ from iiif_proxy.access.reading import PolicyError
 from iiif_proxy.iiif.model import Features
 
 API_KEY = "X-Api-Key"
+METHODS = {"head": "HEAD", "get": "GET"}
+REMEMBER = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Given:
     features: Features
     trusts: Callable[[str], bool]
     prefix: str = ""
+    askable: bool = True
     create: str = "any"
     rate: str | None = None
     classify: Classify | None = None
@@ -47,6 +50,9 @@ class Regime:
     callers: Callers
     challenge: str | None
     files: tuple[Path, ...]
+    # How the origin is asked, and how long its verdict counts in seconds.
+    method: str = "HEAD"
+    remember: float = REMEMBER
 
 
 def establish(given: Given) -> Regime:
@@ -68,10 +74,22 @@ def establish(given: Given) -> Regime:
         header = said.get("header", API_KEY)
         finders.append(keys.ByKey(_keys(path, policy), header, said.get("query")))
         challenge = f'ApiKey realm="iiif", header="{header}"'
+    if policy.asks and not given.askable:
+        raise PolicyError(
+            [f"{given.file}: origin: only sources with http:, https: or app: can be asked"]
+        )
     if given.file is not None:
         challenge = _signed(given.file, policy, finders, files, given.prefix) or challenge
     finders += _session(given, policy.settings["who"])
-    return Regime(policy, Callers(finders, policy.classes), challenge, tuple(files))
+    said = policy.settings["origin"]
+    return Regime(
+        policy,
+        Callers(finders, policy.classes),
+        challenge,
+        tuple(files),
+        METHODS[said.get("ask", "head")],
+        said.get("remember", REMEMBER),
+    )
 
 
 def _signed(

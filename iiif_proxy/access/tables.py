@@ -2,7 +2,17 @@
 
 from collections.abc import Mapping
 
-from iiif_proxy.access.values import Check, algorithms, classes, environ_key, header, text, words
+from iiif_proxy.access.values import (
+    Check,
+    algorithms,
+    classes,
+    duration,
+    environ_key,
+    header,
+    one_of,
+    text,
+    words,
+)
 
 TABLES: Mapping[str, Mapping[str, Check]] = {
     # REMOTE_USER: the class of everybody who has one, or of each; `environ`: names the class.
@@ -11,6 +21,8 @@ TABLES: Mapping[str, Mapping[str, Check]] = {
     "keys": {"file": text, "header": header, "query": text},
     # Signed addresses: a file with a line `id secret` for each key, the first signs.
     "signing": {"file": text, "class": text},
+    # Asking the origin, where rules have origin = true.
+    "origin": {"ask": one_of("head", "get"), "remember": duration},
     # Bearer tokens: what they must say, and the claim that names a class.
     "jwt": {
         "file": text,
