@@ -4,7 +4,7 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,18 @@ def shared_folder(settings: Settings) -> Path:
 def rules_of(watch: Watch | None) -> str:
     """A name of the policy in force, "" where there is none."""
     return "" if watch is None else f"-{watch.regime.policy.digest[:RULES_LENGTH]}"
+
+
+def lifetimes_of(watch: Watch | None) -> Callable[[], Mapping[str, float]] | None:
+    """What is made for whom goes when it was not read for so many seconds."""
+    if watch is None:
+        return None
+
+    def lifetimes() -> Mapping[str, float]:
+        classes = watch.regime.policy.classes.items()
+        return {name: one.retention for name, one in classes if one.retention is not None}
+
+    return lifetimes
 
 
 def for_all(watch: Watch | None, identifier: str) -> bool:

@@ -18,7 +18,7 @@ from iiif_proxy.errors import (
     ProxyError,
     SourceChanged,
 )
-from iiif_proxy.guarding import access_of, for_all, rules_of, watch_of
+from iiif_proxy.guarding import access_of, for_all, lifetimes_of, rules_of, watch_of
 from iiif_proxy.iiif import manifest, urls
 from iiif_proxy.iiif.describe import profile_of
 from iiif_proxy.iiif.params import largest
@@ -85,7 +85,11 @@ class IIIFProxy:
         watch = self._watch = watch_of(settings, self.peers)
         self._presets = presets_of(settings)
         self.service = service_of(
-            settings, app, rules_of(watch), lambda identifier: for_all(watch, identifier)
+            settings,
+            app,
+            rules_of(watch),
+            lambda identifier: for_all(watch, identifier),
+            lifetimes_of(watch),
         )
         if watch is not None:
             watch.changed = lambda: self.service.ruled(rules_of(watch))
@@ -336,8 +340,9 @@ class IIIFProxy:
         plan, info = located.plan, located.info
         telling.planned(located.key.name)
         verdict = self.access.admit(grant, plan, info, lambda: self.service.has(located), environ)
-        if verdict is Verdict.UNSTORED:
-            located = dataclasses.replace(located, kept=False)
+        if verdict is not Verdict.STORED and self.access.controlled:
+            kept = verdict is not Verdict.UNSTORED
+            located = dataclasses.replace(located, kept=kept, owner=grant.owner)
         canonical = self._canonical(request, located, environ)
         if self.settings.canonical_redirect and not self._is(canonical, environ):
             return answers.see_other(canonical, environ, start_response)

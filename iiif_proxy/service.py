@@ -29,6 +29,7 @@ from iiif_proxy.paging import Paging
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
+from iiif_proxy.stores.retention import Retention
 from iiif_proxy.telling import ToldGate, stage
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class ImageService:
         room: int,
         paging: Paging,
         patience: float,
+        retention: Retention | None = None,
     ) -> None:
         self.features = features
         self.limits = limits
@@ -108,7 +110,9 @@ class ImageService:
             predict=predict and folder is not None,
             room=room,
             patience=patience,
+            made=self._made,
         )
+        self._retention = retention
         self._patience = patience
 
     def info(self, identifier: str, environ: Environ) -> "tuple[SourceImage, ImageInfo]":
@@ -144,6 +148,8 @@ class ImageService:
         `limits`: lower ones of whoever asks. Only the plan goes by them: its name and its URL
         are the same for all.
         """
+        if self._retention is not None:
+            self._retention.wake()
         generation = self._sources.generation()
         identifier, page = self._paging.split(request.identifier)
         source = self._sources.open(identifier, environ)
@@ -241,7 +247,10 @@ class ImageService:
             spare = self._spare.enter(self.busy, self._patience)
             try:
                 with nullcontext() if located.kept else spare:
-                    return store.put(located.key, self._writer(located, environ), located.modified)
+                    writer = self._writer(located, environ)
+                    entry = store.put(located.key, writer, located.modified)
+                self._made(located, located.key)
+                return entry
             except NoImage:
                 # Its header was good: that is known, and its bytes are kept.
                 self._sources.reject(located.source.record)
@@ -255,6 +264,10 @@ class ImageService:
             self._patience,
         )
         return Derivative(entry, not made)
+
+    def _made(self, located: Located, key: Key) -> None:
+        if self._retention is not None and located.owner is not None and located.stored:
+            self._retention.note(key, located.owner)
 
     def _writer(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
         """Make the pixels now; what is returned encodes them into a file.

@@ -148,6 +148,7 @@ class Control:
             _joined(VARY if asking else "", regime.callers.vary),
             None if asking else tier_of(regime, caller),
             asking.seconds if asking else math.inf,
+            mark_of(regime, caller, own),
         )
 
     def _asks(self, regime: Regime) -> Asking:
@@ -207,6 +208,14 @@ def _joined(*names: str) -> str:
     """Names of fields, each once."""
     found = (one.strip() for text in names for one in text.split(","))
     return ", ".join(dict.fromkeys(filter(None, found)))
+
+
+def mark_of(regime: Regime, caller: Caller, rules: Rules) -> str | None:
+    """Of the class, so that a change of the policy counts; with its own time where that differs."""
+    if rules.retention is None:
+        return None
+    same = regime.policy.classes[caller.one].retention == rules.retention
+    return caller.one if same else f"{caller.one} {rules.retention:g}"
 
 
 def tier_of(regime: Regime, caller: Caller) -> str:

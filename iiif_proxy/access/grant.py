@@ -31,6 +31,8 @@ class Grant:
     tier: str | None = None
     # Seconds that a visitor may keep an answer for itself.
     seconds: float = math.inf
+    # The mark of what is made for the caller, None for what stays.
+    owner: str | None = None
 
     def shared(self, plan: Plan, info: ImageInfo, same: Callable[[Limits], Plan]) -> bool:
         """Whether caches may give this answer to everybody: strangers may have it, and the same
