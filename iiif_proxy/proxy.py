@@ -274,6 +274,8 @@ class IIIFProxy:
             request = dataclasses.replace(request, api=urls.VERSIONS[version])
         grant = self.access.grant(request.identifier, environ)
         source, info = self.service.info(request.identifier, environ)
+        stored = self.service.stored(request.identifier, source, info)
+        scope = self.access.scope(grant, info, stored)
         uri = self._uri(request, environ)
         document = request.api.document(
             info,
@@ -288,12 +290,12 @@ class IIIFProxy:
                 environ,
                 grant,
             ),
-            grant.scope,
+            scope,
         )
-        profile = profile_of(request.api.PROFILE, grant.scope, grant.features)
+        profile = profile_of(request.api.PROFILE, scope, grant.features)
         fields = [
             ("Content-Type", request.api.content_type(accept)),
-            *self._caching(source.record, grant, grant.alike),
+            *self._caching(source.record, grant, grant.alike and scope == grant.scope),
             ("Link", f'<{profile}>;rel="profile"'),
             ("Vary", "Accept"),
         ]

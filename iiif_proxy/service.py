@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from iiif_proxy.ahead import Ahead
 from iiif_proxy.concurrency import Gate, SingleFlight, Spare
 from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
-from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
+from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import tile_factor, tiling
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
@@ -217,6 +217,24 @@ class ImageService:
         if entry is not None:
             entry.close()
         return entry is not None
+
+    def stored(
+        self, identifier: str, source: "SourceImage", info: ImageInfo
+    ) -> Callable[[Plan], bool]:
+        """Whether a plan of one image is stored."""
+        _, page = self._paging.split(identifier)
+
+        def has(plan: Plan) -> bool:
+            if not (source.record.fingerprint and source.record.keep):
+                return False
+            name = stored_name(plan, info, self.limits)
+            key = self._key(source, name if page == 1 else f"page-{page}_{name}")
+            entry = self._derivatives.get(key)
+            if entry is not None:
+                entry.close()
+            return entry is not None
+
+        return has
 
     def name_of(self, identifier: str) -> str:
         """The source's own identifier, whatever page is asked for."""

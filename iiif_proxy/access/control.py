@@ -6,14 +6,21 @@ from typing import Any, Protocol
 
 from iiif_proxy.access.asking import VARY, Asking, Look
 from iiif_proxy.access.callers import STRANGER, Caller
-from iiif_proxy.access.decision import Verdict, decide, features_for, limits_for, scope_for
+from iiif_proxy.access.decision import (
+    Verdict,
+    decide,
+    features_for,
+    limits_for,
+    scope_for,
+    stored_scope,
+)
 from iiif_proxy.access.grant import Grant, everything
 from iiif_proxy.access.policy import PUBLIC, Rules
 from iiif_proxy.access.regime import Regime
 from iiif_proxy.access.throttle import Throttle
 from iiif_proxy.access.watch import Watch
 from iiif_proxy.errors import NotAllowed, NotAuthenticated, ProxyError
-from iiif_proxy.iiif.model import Features, ImageInfo, Limits, Plan
+from iiif_proxy.iiif.model import Features, ImageInfo, Limits, Plan, Scope
 from iiif_proxy.iiif.presets import Presets
 
 Environ = dict[str, Any]
@@ -26,6 +33,9 @@ class Access(Protocol):
 
     def grant(self, identifier: str, environ: Environ) -> Grant:
         """Before any cache is looked at. Raises NotAuthenticated, NotAllowed, Undecided."""
+
+    def scope(self, grant: Grant, info: ImageInfo, has: Callable[[Plan], bool]) -> Scope:
+        """What info.json declares; `has`: whether a plan is stored."""
 
     def may(self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]) -> Verdict:
         """What may happen to a request. Raises NotAllowed."""
@@ -61,6 +71,9 @@ class Open:
 
     def grant(self, identifier: str, environ: Environ) -> Grant:
         return self._grant
+
+    def scope(self, grant: Grant, info: ImageInfo, has: Callable[[Plan], bool]) -> Scope:
+        return grant.scope
 
     def may(self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]) -> Verdict:
         return Verdict.MAKE
@@ -163,6 +176,12 @@ class Control:
             features_for(rules, self._features),
             scope_for(rules),
         )
+
+    def scope(self, grant: Grant, info: ImageInfo, has: Callable[[Plan], bool]) -> Scope:
+        if grant.scope.listed is None:
+            return grant.scope
+        named = self._presets().plans(info, grant.limits, self._features).values()
+        return stored_scope(grant.rules, info, grant.limits, grant.features, has, named)
 
     def may(self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]) -> Verdict:
         named = self._presets().plans(info, grant.limits, self._features).values()

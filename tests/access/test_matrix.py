@@ -293,3 +293,22 @@ def test_explanations_tell_what_is_allowed(house: Housing) -> None:
     )
     assert found["status"] == 403
     assert "full/600,400" in found["verdict"]
+
+
+def test_info_of_what_exists_only(house: Housing) -> None:
+    here = house('[classes.public]\nread = "existing"')
+    for version in (2, 3):
+        info = json.loads(here.ask(f"/iiif/{version}/a.png/info.json").body)
+        assert "tiles" not in info
+        assert "sizes" not in info
+    assert here.ask(SIZE, PRIVILEGED).status == 200
+    info = json.loads(here.ask("/iiif/3/a.png/info.json").body)
+    assert info["sizes"] == [{"width": 75, "height": 50}]
+    assert "tiles" not in info
+    for address in declared(json.loads(here.ask("/iiif/3/a.png/info.json", MEMBER).body), 3):
+        assert here.ask(f"/iiif/3/a.png/{address}", PRIVILEGED).status == 200
+    heard = here.ask("/iiif/3/a.png/info.json")
+    assert heard.get("Cache-Control") == "private, no-cache"
+    info = json.loads(heard.body)
+    assert len(info["tiles"]) == 1
+    assert {here.ask(f"/iiif/3/a.png/{address}").status for address in declared(info, 3)} == {200}
