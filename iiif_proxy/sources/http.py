@@ -12,6 +12,7 @@ import urllib3.exceptions
 from cachetools import TTLCache
 from requests.utils import requote_uri
 
+from iiif_proxy.concurrency import Circuits
 from iiif_proxy.errors import OriginFailed, OriginTimeout
 from iiif_proxy.sources.base import (
     CREDENTIALS,
@@ -71,6 +72,7 @@ class HttpSource:
         read_timeout: float = 30,
         total_timeout: float = 120,
         redirect_hosts: tuple[str, ...] = (),
+        circuits: Circuits | None = None,
         user_agent: str = "iiif-proxy",
         pool: int = 32,
     ) -> None:
@@ -86,6 +88,7 @@ class HttpSource:
         named = {name.partition(":")[0] for name in self.redirect_hosts if "*" not in name}
         self._trusted = frozenset({self.host, *named})
         self._pool = pool
+        self._circuits = circuits or Circuits()
         self.after_fork()
         mind_forks(self)
 
@@ -132,7 +135,8 @@ class HttpSource:
             headers["Range"] = "bytes=0-0"
         deadline = Deadline(sum(self.timeout))
         url = requote_uri(fill(self.template, identifier))
-        response = self._send(url, headers, deadline, method)
+        with self._circuits.of(self.host, self.port).turn():
+            response = self._send(url, headers, deadline, method)
         if method == "HEAD":
             response.close()  # Some send a body all the same, which must not be the next answer.
         else:
@@ -165,7 +169,10 @@ class HttpSource:
         for _ in range(MOST_REDIRECTS + 1):
             if not self._own(url):
                 sent = {n: v for n, v in sent.items() if n not in {"Cookie", "Authorization"}}
-            response = self._send(url, sent, deadline)
+            parts = urlsplit(url)
+            circuit = self._circuits.of(parts.hostname or "", parts.port or PORTS[parts.scheme])
+            with circuit.turn():
+                response = self._send(url, sent, deadline)
             target = response.headers.get("Location")
             if response.status_code not in REDIRECTS or not target:
                 seen = {name.lower(): value for name, value in response.headers.items()}
