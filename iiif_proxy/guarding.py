@@ -1,6 +1,7 @@
 """From settings to access: the policy in force, and the control that goes by it."""
 
 import contextlib
+import logging
 import os
 import stat
 import tempfile
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from iiif_proxy.service import ImageService
     from iiif_proxy.web.peers import Peers
 
+log = logging.getLogger(__name__)
 RULES_LENGTH = 12
 
 
@@ -42,7 +44,9 @@ def watch_of(settings: Settings, peers: "Peers") -> Watch | None:
         class_header=settings.class_header,
     )
     try:
-        return Watch(lambda: establish(given))
+        watch = Watch(lambda: establish(given))
+        log.info("a policy is in force; a static server answers only what is open to every class")
+        return watch
     except PolicyError as error:
         raise SettingsError([f"IIIF_PROXY_POLICY: {fault}" for fault in error.faults]) from error
 

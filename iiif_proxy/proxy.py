@@ -308,6 +308,12 @@ class IIIFProxy:
     ) -> Iterable[bytes]:
         grant = self.access.grant(request.identifier, environ)
         source, info = self.service.info(request.identifier, environ)
+        scope = self.access.scope(
+            grant, info, self.service.stored(request.identifier, source, info)
+        )
+        thumbnails = scope.listed
+        if thumbnails is None and not scope.sizes:
+            thumbnails = sizes(info, grant.limits, grant.features)
         label, extras = request.identifier.rpartition("/")[2], self._extras(request.identifier)
         uri = self._uri(request, environ)
         document = manifest.document(
@@ -318,11 +324,11 @@ class IIIFProxy:
             grant.limits,
             extras,
             annotations_of(self.settings, request.identifier),
-            None if grant.scope.sizes else sizes(info, grant.limits, grant.features),
+            thumbnails,
         )
         fields = [
             ("Content-Type", manifest.CONTENT_TYPE),
-            *self._caching(source.record, grant, grant.alike),
+            *self._caching(source.record, grant, grant.alike and scope == grant.scope),
         ]
         return answers.document(environ, start_response, document, fields)
 
@@ -343,13 +349,13 @@ class IIIFProxy:
         located = self._located(grant, request, environ)
         plan, info = located.plan, located.info
         telling.planned(located.key.name)
+        canonical = self._canonical(request, located, environ)
+        if self.settings.canonical_redirect and not self._is(canonical, environ):
+            return answers.see_other(canonical, environ, start_response)
         verdict = self.access.admit(grant, plan, info, lambda: self.service.has(located), environ)
         if verdict is not Verdict.STORED and self.access.controlled:
             kept = verdict is not Verdict.UNSTORED
             located = dataclasses.replace(located, kept=kept, owner=grant.owner)
-        canonical = self._canonical(request, located, environ)
-        if self.settings.canonical_redirect and not self._is(canonical, environ):
-            return answers.see_other(canonical, environ, start_response)
         shared = grant.shared(
             plan, info, lambda limits: resolve(request, info, limits, self.service.features)
         )

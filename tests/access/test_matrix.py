@@ -148,6 +148,12 @@ def test_info_declares_what_may_be_asked(
     assert refused == 0
     if policy == "thumbs" and one == STRANGER:
         assert "tiles" not in info
+    if policy != "existing":
+        canvas = json.loads(here.ask(f"{base}/manifest.json", one).body)["items"][0]
+        body = canvas["items"][0]["items"][0]["body"]
+        for image in (body, canvas["thumbnail"][0]):
+            answer = here.ask(image["id"].removeprefix("http://here.example"), one)
+            assert answer.image.size == (image["width"], image["height"])
     if one == STRANGER and level < 2:
         arbitrary = "rotationArbitrary" in more.get("supports", more.get("extraFeatures", []))
         turned = here.ask(f"{base}/full/100,/12/default.jpg", one).status
