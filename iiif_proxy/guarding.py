@@ -42,6 +42,8 @@ def watch_of(settings: Settings, peers: "Peers") -> Watch | None:
         rate=settings.public_rate,
         classify=_classify(settings),
         class_header=settings.class_header,
+        client=peers.client,
+        key=lambda: key_in(settings.cache_dir),
     )
     try:
         watch = Watch(lambda: establish(given))
@@ -91,6 +93,26 @@ def shared_folder(settings: Settings) -> Path:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o22:
         raise SettingsError([f"IIIF_PROXY_RATE_STORE: is needed, {folder} is somebody else's"])
     return folder
+
+
+def key_in(folder: Path | None) -> bytes:
+    """The key of this installation, made by the first process that needs it. Raises PolicyError."""
+    if folder is None:
+        raise PolicyError(["auth.key_file: is needed where IIIF_PROXY_CACHE_DIR is empty"])
+    path, fresh = folder / "auth.key", folder / f".auth.key.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return path.read_bytes()
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(os.urandom(32))
+        # A link, because it fails where another process was the first.
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+        return path.read_bytes()
+    except OSError as cause:
+        raise PolicyError(["auth.key_file: is needed, the cache cannot keep a key"]) from cause
 
 
 def rules_of(watch: Watch | None) -> str:

@@ -15,7 +15,7 @@ from iiif_proxy.iiif.urls import encode
 from iiif_proxy.offering import Offering
 from iiif_proxy.service import ImageService
 from iiif_proxy.settings import Settings
-from iiif_proxy.web.own import Links, Own
+from iiif_proxy.web.own import Links, Own, Room
 from iiif_proxy.web.pages.presets import menu
 from iiif_proxy.web.peers import Peers
 from iiif_proxy.wiring import features_of, records_size
@@ -27,6 +27,7 @@ def own_of(
     service: ImageService,
     offering: Offering,
     access: Access,
+    auth: Room,
 ) -> Own:
     health = health_of(settings, access.health)
     return Own(
@@ -45,7 +46,7 @@ def own_of(
             else []
         ),
         presets=lambda encoded, environ: menu(offering.looked_up(encoded, environ)),
-        rooms={"presets": offering.list, "preset": offering.one},
+        rooms={"presets": offering.list, "preset": offering.one, "auth": auth},
     )
 
 

@@ -18,9 +18,12 @@ from iiif_proxy.errors import (
     ProxyError,
     SourceChanged,
 )
+from iiif_proxy.flow.flow import Flow, with_services
+from iiif_proxy.flow.rooms import Rooms
 from iiif_proxy.guarding import access_of, for_all, lifetimes_of, rules_of, watch_of
 from iiif_proxy.iiif import manifest, urls
 from iiif_proxy.iiif.describe import profile_of
+from iiif_proxy.iiif.model import Extras
 from iiif_proxy.iiif.params import largest
 from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest, resolve
 from iiif_proxy.iiif.presets import Presets
@@ -107,7 +110,15 @@ class IIIFProxy:
             image=self._image if settings.preset_answer == "image" else None,
             place=settings.presets_in_info,
         )
-        self.own = own_of(settings, self.peers, self.service, self.offering, self.access)
+        self.flow = Flow(lambda: watch.current() if watch else None, self.access)
+        self.own = own_of(
+            settings,
+            self.peers,
+            self.service,
+            self.offering,
+            self.access,
+            Rooms(self.flow, self.service, self.peers, settings.prefix).answer,
+        )
         self._addresses = Addresses(
             lambda: self.presets,
             self.service.features,
@@ -274,43 +285,51 @@ class IIIFProxy:
         if not request.versioned:
             version = urls.version_for(accept, self.settings.default_version)
             request = dataclasses.replace(request, api=urls.VERSIONS[version])
-        grant = self.access.grant(request.identifier, environ)
-        source, info = self.service.info(request.identifier, environ)
-        stored = self.service.stored(request.identifier, source, info)
+        about = self.flow.described(request.identifier, environ)
+        grant, number = about.grant, request.api.NUMBER
+        source, info = self.service.info(about.identifier, environ)
+        if number == 2 and about.reduced and not about.open:
+            # Authentication API 1.0, 3.2: to the description of what strangers may have.
+            lower = dataclasses.replace(request, identifier=about.reduced)
+            location = self._uri(lower, environ) + "/info.json"
+            fields = self._caching(source.record, grant, False)
+            return answers.found(location, fields, environ, start_response)
+        extras = self.offering.within(
+            self._extras(about.identifier), request.identifier, info, number, environ, grant
+        )
+        stored = self.service.stored(about.identifier, source, info)
         scope = self.access.scope(grant, info, stored)
-        uri = self._uri(request, environ)
         document = request.api.document(
             info,
-            uri,
+            self._uri(request, environ),
             grant.limits,
             grant.features,
-            self.offering.within(
-                self._extras(request.identifier),
-                request.identifier,
-                info,
-                request.api.NUMBER,
-                environ,
-                grant,
-            ),
+            with_services(extras, about, self._own_address(environ), number),
             scope,
         )
         profile = profile_of(request.api.PROFILE, scope, grant.features)
         fields = [
             ("Content-Type", request.api.content_type(accept)),
-            *self._caching(source.record, grant, grant.alike and scope == grant.scope),
+            *self._caching(
+                source.record, grant, grant.alike and not about.auth and scope == grant.scope
+            ),
             ("Link", f'<{profile}>;rel="profile"'),
-            ("Vary", "Accept"),
+            ("Vary", "Authorization, Accept" if about.auth else "Accept"),
         ]
-        return answers.document(environ, start_response, document, fields)
+        # In 1.0 the status says whether there is access, in 2.0 the probe service.
+        status = "200 OK"
+        if number == 2 and not about.open:
+            status = "401 Unauthorized"
+            fields.append(("WWW-Authenticate", 'Bearer realm="iiif"'))
+        return answers.document(environ, start_response, document, fields, status)
 
     def _manifest(
         self, request: InfoRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        grant = self.access.grant(request.identifier, environ)
-        source, info = self.service.info(request.identifier, environ)
-        scope = self.access.scope(
-            grant, info, self.service.stored(request.identifier, source, info)
-        )
+        about = self.flow.described(request.identifier, environ)
+        grant = about.grant
+        source, info = self.service.info(about.identifier, environ)
+        scope = self.access.scope(grant, info, self.service.stored(about.identifier, source, info))
         thumbnails = scope.listed
         if thumbnails is None and not scope.sizes:
             thumbnails = sizes(info, grant.limits, grant.features)
@@ -325,10 +344,13 @@ class IIIFProxy:
             extras,
             annotations_of(self.settings, request.identifier),
             thumbnails,
+            with_services(Extras(), about, self._own_address(environ), request.api.NUMBER),
         )
         fields = [
             ("Content-Type", manifest.CONTENT_TYPE),
-            *self._caching(source.record, grant, grant.alike and scope == grant.scope),
+            *self._caching(
+                source.record, grant, grant.alike and not about.auth and scope == grant.scope
+            ),
         ]
         return answers.document(environ, start_response, document, fields)
 
@@ -345,8 +367,8 @@ class IIIFProxy:
     def _image_as_it_is(
         self, request: ImageRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        grant = self.access.grant(request.identifier, environ)
-        located = self._located(grant, request, environ)
+        name, grant = self.flow.asked(request.identifier, environ)
+        located = self._located(grant, dataclasses.replace(request, identifier=name), environ)
         plan, info = located.plan, located.info
         telling.planned(located.key.name)
         canonical = self._canonical(request, located, environ)
@@ -392,6 +414,9 @@ class IIIFProxy:
         located = self.service.locate(request, environ)
         width, height = largest(located.plan.box, grant.limits, False)
         raise NotAllowed(f"You may have this region at {width},{height} pixels at most.")
+
+    def _own_address(self, environ: Environ) -> str:
+        return f"{self.peers.base(environ)}{self._prefix}/-"
 
     def _uri(self, request: IIIFRequest, environ: Environ) -> str:
         return urls.uri(self.peers.base(environ), self._prefix, request)

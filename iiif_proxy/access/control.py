@@ -31,8 +31,11 @@ class Access(Protocol):
 
     controlled: bool
 
-    def grant(self, identifier: str, environ: Environ) -> Grant:
-        """Before any cache is looked at. Raises NotAuthenticated, NotAllowed, Undecided."""
+    def grant(self, identifier: str, environ: Environ, caller: Caller | None = None) -> Grant:
+        """Before any cache is looked at; of somebody else than who asks, if `caller` is given.
+
+        Raises NotAuthenticated, NotAllowed, Undecided.
+        """
 
     def scope(self, grant: Grant, info: ImageInfo, has: Callable[[Plan], bool]) -> Scope:
         """What info.json declares; `has`: whether a plan is stored."""
@@ -69,7 +72,7 @@ class Open:
     def __init__(self, limits: Limits, features: Features) -> None:
         self._grant = everything(limits, features)
 
-    def grant(self, identifier: str, environ: Environ) -> Grant:
+    def grant(self, identifier: str, environ: Environ, caller: Caller | None = None) -> Grant:
         return self._grant
 
     def scope(self, grant: Grant, info: ImageInfo, has: Callable[[Plan], bool]) -> Scope:
@@ -131,9 +134,9 @@ class Control:
             return None
         return tier_of(regime, caller)
 
-    def grant(self, identifier: str, environ: Environ) -> Grant:
+    def grant(self, identifier: str, environ: Environ, caller: Caller | None = None) -> Grant:
         regime = self._current()
-        caller = self._caller(regime, environ)
+        caller = caller or self._caller(regime, environ)
         rules = regime.policy.rules(self._name_of(identifier))
         if rules is None:
             raise NotAllowed("The identifier must be written as its publisher writes it.")

@@ -1,10 +1,13 @@
 """A policy in force: with the ways to know callers that it names, ready to be asked."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from iiif_proxy.access import keys, reading, signed, tokens
+from iiif_proxy.access.auth import EXTERNAL, Auth, ByCookie, ByNetwork, auth_of, faults
 from iiif_proxy.access.callers import (
     ByCallable,
     ByEnviron,
@@ -17,11 +20,13 @@ from iiif_proxy.access.callers import (
 )
 from iiif_proxy.access.policy import Policy
 from iiif_proxy.access.reading import PolicyError
+from iiif_proxy.access.tickets import Tickets
 from iiif_proxy.iiif.model import Features
 
 API_KEY = "X-Api-Key"
 METHODS = {"head": "HEAD", "get": "GET"}
 REMEMBER = 30.0
+LEAST_KEY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class Given:
     rate: str | None = None
     classify: Classify | None = None
     class_header: str | None = None
+    client: Callable[[dict[str, Any]], str] = lambda environ: str(environ.get("REMOTE_ADDR", ""))
+    key: Callable[[], bytes] = lambda: os.urandom(32)
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Regime:
     # How the origin is asked, and how long its verdict counts in seconds.
     method: str = "HEAD"
     remember: float = REMEMBER
+    auth: Auth | None = None
 
 
 def establish(given: Given) -> Regime:
@@ -81,6 +89,11 @@ def establish(given: Given) -> Regime:
     if given.file is not None:
         challenge = _signed(given.file, policy, finders, files, given.prefix) or challenge
     finders += _session(given, policy.settings["who"])
+    auth = _auth(given, policy, files)
+    if auth is not None:
+        finders.append(ByCookie(auth.tickets, policy.classes))
+        if EXTERNAL in auth.profiles and auth.networks:
+            finders.append(ByNetwork(auth, given.client))
     said = policy.settings["origin"]
     return Regime(
         policy,
@@ -89,7 +102,30 @@ def establish(given: Given) -> Regime:
         tuple(files),
         METHODS[said.get("ask", "head")],
         said.get("remember", REMEMBER),
+        auth,
     )
+
+
+def _auth(given: Given, policy: Policy, files: list[Path]) -> Auth | None:
+    """What [auth] says. Its key is in a file of its own, else the one that is given."""
+    said = policy.settings["auth"]
+    if given.file is None or not said:
+        return None
+    if "key_file" in said:
+        path = given.file.parent / said["key_file"]
+        files.append(path)
+        try:
+            key = path.read_bytes().strip()
+        except OSError as cause:
+            raise PolicyError([f"{given.file}: auth.key_file: cannot be read"]) from cause
+    else:
+        key = given.key()
+    if len(key) < LEAST_KEY:
+        raise PolicyError([f"{given.file}: auth.key_file: needs {LEAST_KEY} bytes or more"])
+    auth = auth_of(said, Tickets(key))
+    if found := faults(auth):
+        raise PolicyError([f"{given.file}: auth.{key}: {reason}" for key, reason in found])
+    return auth
 
 
 def _signed(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from iiif_proxy.access.authvalues import CHECKS
 from iiif_proxy.access.values import (
     Check,
     algorithms,
@@ -19,6 +20,8 @@ TABLES: Mapping[str, Mapping[str, Check]] = {
     "who": {"remote_user": text, "users": classes, "environ": environ_key},
     # API keys: a file with a line `name class sha256:…` for each.
     "keys": {"file": text, "header": header, "query": text},
+    # IIIF Authorization Flow: where viewers lead people to log in, and what they say.
+    "auth": CHECKS,
     # Signed addresses: a file with a line `id secret` for each key, the first signs.
     "signing": {"file": text, "class": text},
     # Asking the origin, where rules have origin = true.

@@ -21,9 +21,12 @@ def document(
     extras: Extras,
     annotations: str | None = None,
     thumbnails: Sequence[tuple[int, int]] | None = None,
+    guards: Extras | None = None,
 ) -> dict[str, Any]:
     """`uri` is the image's base URI, `version` that of its Image API; `annotations`: the URL of an
-    annotation page; `thumbnails`: the sizes that may be asked, None: any."""
+    annotation page; `thumbnails`: the sizes that may be asked, None: any; `guards`: the services
+    that lead to a login, with their contexts."""
+    guards = guards or Extras()
     whole = Box(0, 0, info.width, info.height)
     width, height = largest(whole, limits, False)
     small_width, small_height = largest(whole, limits, False, THUMBNAIL)
@@ -41,7 +44,7 @@ def document(
         "format": "image/jpeg",
         "width": width,
         "height": height,
-        "service": service,
+        "service": [*service, *(guards.service or [])],
     }
     thumbnail = {
         "id": f"{uri}/full/{small}/0/default.jpg",
@@ -62,7 +65,7 @@ def document(
     notes = [{"id": annotations, "type": "AnnotationPage"}] if annotations else None
     return present(
         {
-            "@context": CONTEXT,
+            "@context": [*guards.context, CONTEXT] if guards.context else CONTEXT,
             "id": f"{uri}/manifest.json",
             "type": "Manifest",
             "label": {"none": [label]},

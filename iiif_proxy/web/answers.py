@@ -116,12 +116,13 @@ def document(
     start_response: StartResponse,
     content: dict[str, Any],
     fields: Headers,
+    status: str = "200 OK",
 ) -> Iterable[bytes]:
-    """An info.json or a manifest: 200, or 304 for who has it. `fields` are its own headers."""
+    """An info.json or a manifest, or 304 for who has it. `fields` are its own headers."""
     body = json.dumps(content, ensure_ascii=False, indent=1).encode()
     etag = '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
     headers = [*CORS, ("ETag", etag), *fields, NOSNIFF]
-    if not_modified(environ, etag, None):
+    if not_modified(environ, etag, None) and status == "200 OK":
         return unchanged(headers, start_response)
-    start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+    start_response(status, [*headers, ("Content-Length", str(len(body)))])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
