@@ -13,7 +13,6 @@ from iiif_proxy.access.callers import Classify, callable_of
 from iiif_proxy.access.control import Access, Control, Open
 from iiif_proxy.access.reading import PolicyError
 from iiif_proxy.access.regime import Given, establish
-from iiif_proxy.access.throttle import Throttle
 from iiif_proxy.access.watch import Watch
 from iiif_proxy.iiif.presets import Presets
 from iiif_proxy.settings import Settings, SettingsError
@@ -72,6 +71,9 @@ def access_of(
     """Raises SettingsError."""
     if watch is None:
         return Open(service.limits, service.features)
+    # Takes 60 ms to import, which nobody need wait for who has no policy.
+    from iiif_proxy.access.throttle import Throttle
+
     store = settings.rate_store or f"file://{shared_folder(settings)}/rates.sqlite3"
     try:
         throttle = Throttle(store, peers.client, settings.rate_failing == "refuse")

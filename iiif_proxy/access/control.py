@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from iiif_proxy.access.asking import VARY, Asking, Look
 from iiif_proxy.access.callers import STRANGER, Caller
@@ -17,11 +17,13 @@ from iiif_proxy.access.decision import (
 from iiif_proxy.access.grant import Grant, everything
 from iiif_proxy.access.policy import PUBLIC, Rules
 from iiif_proxy.access.regime import Regime
-from iiif_proxy.access.throttle import Throttle
 from iiif_proxy.access.watch import Watch
 from iiif_proxy.errors import NotAllowed, NotAuthenticated, ProxyError
 from iiif_proxy.iiif.model import Features, ImageInfo, Limits, Plan, Scope
 from iiif_proxy.iiif.presets import Presets
+
+if TYPE_CHECKING:
+    from iiif_proxy.access.throttle import Throttle
 
 Environ = dict[str, Any]
 
@@ -113,7 +115,7 @@ class Control:
         features: Features,
         name_of: Callable[[str], str],
         presets: Callable[[], Presets],
-        throttle: Throttle,
+        throttle: "Throttle",
         look: Look,
     ) -> None:
         self._watch = watch
