@@ -202,6 +202,17 @@ def test_short_forms(house: Housing) -> None:
     assert here.ask(FREE.replace("100,", "101,"), "unheard-of").status == 403
 
 
+def test_where_nobody_can_be_told_from_a_stranger_all_is_alike(house: Housing) -> None:
+    """The open web: caches in between may keep everything, info.json too."""
+    here = house(public_create="declared", class_header="")
+    for target in ("/iiif/3/a.png/info.json", SIZE):
+        heard = here.ask(target, PRIVILEGED)
+        assert heard.status == 200
+        assert heard.get("Cache-Control").startswith("public, max-age=")
+    assert json.loads(here.ask("/iiif/3/a.png/info.json").body)["profile"] == "level0"
+    assert here.ask(FREE, PRIVILEGED).status == 403
+
+
 def test_spellings_of_one_image_are_one_decision(house: Housing) -> None:
     here = house(POLICIES["declared"])
     for target, status in {
