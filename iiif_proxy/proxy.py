@@ -85,7 +85,7 @@ class IIIFProxy:
         self.settings = settings
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
         self.app: App = app or outside(settings, self.peers)
-        watch = self._watch = watch_of(settings, self.peers)
+        watch = self._watch = watch_of(settings, self.peers, self.app)
         self._presets = presets_of(settings)
         self.service = service_of(
             settings, app, rules_of(watch), lambda identifier: for_all(watch, identifier)
