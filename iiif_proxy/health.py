@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from typing import Any
 from urllib.parse import urlsplit
 
+from iiif_proxy.imaging.lossless import jpegtran
+from iiif_proxy.imaging.optional import installed
 from iiif_proxy.stores import history
 
 # Of the file system: below this nothing can be stored reliably.
@@ -53,7 +53,7 @@ class Health:
         self._cache = cache
         self.stores = {} if cache is None else {name: (cache / name) for name in stores}
         self._bounds = stores
-        self._formats = formats
+        self.codecs = codecs(formats)
         self._timeout = timeout
         self._policy = policy
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class Health:
                 found[name] = _safely(partial(within, folder, bound))
         if self._policy is not None:
             found["policy"] = policy_of(self._policy())
-        found["codecs"] = codecs(self._formats)
+        found["codecs"] = self.codecs
         return found
 
 
@@ -169,13 +169,10 @@ def policy_of(fault: str | None) -> Finding:
 
 def codecs(formats: Sequence[str]) -> Finding:
     """What is optional: told, never a fault."""
-    facts = {
-        "formats": list(formats),
-        "tifffile": find_spec("tifffile") is not None,
-        "imagecodecs": find_spec("imagecodecs") is not None,
-        "jpegtran": which("jpegtran") is not None,
-    }
-    return Finding(True, f"Can write {', '.join(formats)}.", facts)
+    turns = jpegtran() is not None
+    facts = {"formats": list(formats), "extras": installed(), "jpegtran": turns}
+    way = "without decoding it, by jpegtran" if turns else "by its pixels: there is no jpegtran"
+    return Finding(True, f"Can write {', '.join(formats)}. JPEG is turned {way}.", facts)
 
 
 def _safely(look: Callable[[], Finding]) -> Finding:

@@ -37,6 +37,7 @@ def own_of(
             settings.openseadragon_url, settings.viewers, settings.annotations, settings.base_url
         ),
         health=health.report,
+        codecs=health.codecs.facts,
         stores=health.stores,
         explain=Explainer(service, settings.prefix, settings.default_version, access).explain,
         recent=lambda: (

@@ -44,7 +44,7 @@ from iiif_proxy.web.headers import (
     not_modified,
 )
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import extras_of, outside, presets_of, service_of
+from iiif_proxy.wiring import circuits_of, extras_of, outside, presets_of, service_of
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -84,11 +84,12 @@ class IIIFProxy:
         settings = load(os.environ if environ is None else environ, keywords)
         self.settings = settings
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
-        self.app: App = app or outside(settings, self.peers)
+        circuits = circuits_of()
+        self.app: App = app or outside(settings, self.peers, circuits)
         watch = self._watch = watch_of(settings, self.peers, self.app)
         self._presets = presets_of(settings)
         self.service = service_of(
-            settings, app, rules_of(watch), lambda identifier: for_all(watch, identifier)
+            settings, app, circuits, rules_of(watch), lambda identifier: for_all(watch, identifier)
         )
         if watch is not None:
             watch.changed = lambda: self.service.ruled(rules_of(watch))
@@ -379,9 +380,11 @@ class IIIFProxy:
         derivative = self.service.derive(located, environ)
         if not derivative.hit:
             metrics.MAKING.observe(time.perf_counter() - begun)
-        if located.kept:
+        stale = located.source.record.failing_since > 0
+        if located.kept and not stale:
             self._heat(environ, located, fields, grant.tier)
-        return answers.image(environ, start_response, fields, derivative.entry, derivative.hit)
+        entry, hit = derivative.entry, derivative.hit
+        return answers.image(environ, start_response, fields, entry, hit, stale)
 
     # What several of them need
 

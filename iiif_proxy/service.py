@@ -34,6 +34,7 @@ from iiif_proxy.telling import ToldGate, stage
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from iiif_proxy.imaging.watermark import Watermark
     from iiif_proxy.ranges import ByteSource
     from iiif_proxy.sources.arrival import SourceImage
     from iiif_proxy.sources.cache import SourceCache
@@ -268,7 +269,7 @@ class ImageService:
         return write
 
     def _straight(self, located: Located, environ: Environ) -> Callable[[BinaryIO], bool] | None:
-        if not self._options.jpeg_lossless:
+        if not self._options.jpeg_lossless or self._mark(located) is not None:
             return None
         routes, plan = self._routes(located, environ), located.plan
         tile = self._is_tile(located)
@@ -280,7 +281,7 @@ class ImageService:
             with stage("decode"):
                 read = self._pixels(located, environ)
             with stage("transform"):
-                pixels = render(read, plan, self._look)
+                pixels = render(read, plan, self._look, self._mark(located))
 
         def write(file: BinaryIO) -> None:
             with self._working, stage("encode"):
@@ -288,6 +289,13 @@ class ImageService:
                 encode(pixels, plan.format, file, self._options, profile_in(pixels), words)
 
         return write
+
+    def _mark(self, located: Located) -> "Watermark | None":
+        """What is laid on this answer, if anything is."""
+        mark = self._look.mark
+        if mark is None or not mark.on(located.plan, located.info, self._is_tile(located)):
+            return None
+        return mark
 
     def _pixels(self, located: Located, environ: Environ) -> "Image":
         plan = located.plan
@@ -321,7 +329,7 @@ class ImageService:
             return routes.light(box, width, height, self._gate, self._patience)
 
         image = light(box, width, height)
-        self._preparing.answered(located, light)
+        self._preparing.answered(located, light, routes.by_parts)
         return image
 
     def _is_tile(self, located: Located) -> bool:

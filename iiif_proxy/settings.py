@@ -23,6 +23,7 @@ from iiif_proxy.values import (
     folder,
     formats,
     header,
+    mark,
     named,
     networks,
     number,
@@ -102,6 +103,9 @@ class Settings:
     unknown_ttl: float = setting(seconds, "10s", "how long an unknown identifier is remembered")
     stale_if_error: float = setting(
         seconds, "1d", "how long a stale source is still served while the origin fails"
+    )
+    stale_after: float = setting(
+        seconds, "0.5s", "how long the origin has to confirm a stale source before it is served"
     )
     source_max_bytes: int = setting(size, "2GiB", "largest source file")
     source_max_pixels: int = setting(
@@ -203,6 +207,31 @@ class Settings:
     )
     sharpen: int = setting(
         number(0, 500), "0", "unsharp mask for what is scaled down, in percent (50 is much)"
+    )
+    watermark: tuple[str, Path | None] = setting(
+        mark, "", "what is laid on answers: a picture's file, or words, as in `text:© Museum`"
+    )
+    watermark_font: Path | None = setting(
+        folder, "", "font (a file) of such words; empty: DejaVu, Noto or Liberation Sans"
+    )
+    watermark_position: str = setting(
+        one_of(
+            *(f"{y}{x}" for y in ("top-", "", "bottom-") for x in ("left", "right")),
+            "top",
+            "center",
+            "bottom",
+        ),
+        "bottom-right",
+        "where the watermark is: corners, `top`, `left`, `center`, `right`, `bottom`",
+    )
+    watermark_size: int = setting(
+        number(1, 100), "20", "how much of width and height it may take, in percent"
+    )
+    watermark_min: int = setting(
+        number(0), "200", "smallest answer that has it: pixels of the longer side"
+    )
+    watermark_tiles: bool = setting(
+        boolean, "off", "each tile has it too: without that, zooming is a way around it"
     )
     jpeg_quality: int = setting(number(1, 100), "80", "JPEG quality")
     jpeg_subsampling: str = setting(one_of("4:2:0", "4:2:2", "4:4:4"), "4:2:0", "JPEG chroma")

@@ -244,6 +244,16 @@ def threshold(text: str) -> int:
         raise ValueError("a whole number from 1 to 255, or dither") from None
 
 
+def mark(text: str) -> tuple[str, Path | None]:
+    """Words, or a file: `text:© Museum`, `/etc/iiif/logo.png`."""
+    if not text.startswith("text:"):
+        return "", folder(text)
+    words = text.removeprefix("text:").strip()
+    if not words or len(words) > 200 or not words.isprintable():
+        raise ValueError("a picture's file, or text: and up to 200 letters on one line")
+    return words, None
+
+
 def separator(text: str) -> str | None:
     if text and (text[-1].isdigit() or not re.fullmatch(r"[!#-.0-;=@-Z_a-z~]{1,20}", text)):
         raise ValueError("a few letters or signs without a slash, not ending with a digit")

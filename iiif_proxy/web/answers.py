@@ -90,8 +90,12 @@ def image(
     headers: Headers,
     entry: Entry,
     hit: bool,
+    stale: bool = False,
 ) -> Iterable[bytes]:
-    """200 with the bytes of an entry: in one piece when small, else streamed from the file."""
+    """200 with the bytes of an entry: in one piece when small, else streamed from the file.
+
+    `stale`: of a source that its origin has not confirmed in time.
+    """
     body: Iterable[bytes] = []
     if environ["REQUEST_METHOD"] == "HEAD":
         entry.close()
@@ -100,7 +104,10 @@ def image(
             body = [entry.read()]
     else:
         body = environ.get("wsgi.file_wrapper", FileWrapper)(entry.file, BLOCK)
-    start_response("200 OK", [*headers, ("Content-Length", str(entry.size)), HIT if hit else MISS])
+    state = HIT if hit else MISS
+    if stale:
+        state = (state[0], f"{state[1]}; detail=stale")
+    start_response("200 OK", [*headers, ("Content-Length", str(entry.size)), state])
     return body
 
 

@@ -35,7 +35,10 @@ class Library:
 
     def me(self, exchange: Exchange) -> None:
         known = "session=abc" in exchange.request.all("Cookie")[0]
-        exchange.write(reply(f"{self.status if known else 401} x", body=b"me"))
+        status = f"{self.status if known else 401} x"
+        # Closed, because nobody ends the proxy's pool here.
+        exchange.close()
+        exchange.write(reply(status, [("Connection", "close")], b"me"))
 
 
 @pytest.fixture
