@@ -76,7 +76,7 @@ def until(page: Page, holds: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to that")
 
 
-@pytest.mark.parametrize("name, version", [("mirador", 2), ("mirador-flow", 3)])
+@pytest.mark.parametrize("name, version", [("mirador", 2), ("mirador", 3), ("mirador-flow", 3)])
 def test_log_in_see_and_log_out(
     context: BrowserContext,
     library: Served,
