@@ -13,6 +13,7 @@ from iiif_proxy.access.callers import Classify, callable_of
 from iiif_proxy.access.control import Access, Control, Open
 from iiif_proxy.access.reading import PolicyError
 from iiif_proxy.access.regime import Given, establish
+from iiif_proxy.access.session import App
 from iiif_proxy.access.watch import Watch
 from iiif_proxy.iiif.presets import Presets
 from iiif_proxy.settings import Settings, SettingsError
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 RULES_LENGTH = 12
 
 
-def watch_of(settings: Settings, peers: "Peers") -> Watch | None:
+def watch_of(settings: Settings, peers: "Peers", app: App) -> Watch | None:
     """The policy in force; None: everybody may everything. Raises SettingsError."""
     short = settings.public_create != "any" or settings.public_rate
     if not (settings.policy or short):
@@ -41,6 +42,7 @@ def watch_of(settings: Settings, peers: "Peers") -> Watch | None:
         rate=settings.public_rate,
         classify=_classify(settings),
         class_header=settings.class_header,
+        app=app,
         client=peers.client,
         key=lambda: key_in(settings.cache_dir),
     )

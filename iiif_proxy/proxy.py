@@ -86,7 +86,7 @@ class IIIFProxy:
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
         circuits = circuits_of()
         self.app: App = app or outside(settings, self.peers, circuits)
-        watch = self._watch = watch_of(settings, self.peers)
+        watch = self._watch = watch_of(settings, self.peers, self.app)
         self._presets = presets_of(settings)
         self.service = service_of(
             settings,

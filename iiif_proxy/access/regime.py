@@ -20,6 +20,7 @@ from iiif_proxy.access.callers import (
 )
 from iiif_proxy.access.policy import Policy
 from iiif_proxy.access.reading import PolicyError
+from iiif_proxy.access.session import App, BySession
 from iiif_proxy.access.tickets import Tickets
 from iiif_proxy.iiif.model import Features
 
@@ -42,6 +43,7 @@ class Given:
     rate: str | None = None
     classify: Classify | None = None
     class_header: str | None = None
+    app: App | None = None
     client: Callable[[dict[str, Any]], str] = lambda environ: str(environ.get("REMOTE_ADDR", ""))
     key: Callable[[], bytes] = lambda: os.urandom(32)
 
@@ -91,6 +93,8 @@ def establish(given: Given) -> Regime:
     finders += _session(given, policy.settings["who"])
     auth = _auth(given, policy, files)
     if auth is not None:
+        if auth.check is not None and given.app is not None:
+            finders.append(BySession(given.app, auth.check, auth.one, auth.cookies))
         finders.append(ByCookie(auth.tickets, policy.classes))
         if EXTERNAL in auth.profiles and auth.networks:
             finders.append(ByNetwork(auth, given.client))
