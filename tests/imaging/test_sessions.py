@@ -1,7 +1,7 @@
 """Tile sessions: right pixels from shared memory, while they arrive and after; nothing left."""
 
-import io
 import gc
+import io
 import json
 import os
 import signal
