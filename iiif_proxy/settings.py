@@ -100,7 +100,7 @@ class Settings:
     source_ttl: float = setting(
         seconds, "1h", "how long a source is fresh when the origin does not say"
     )
-    unknown_ttl: float = setting(seconds, "10s", "how long an unknown identifier is remembered")
+    unknown_ttl: float = setting(seconds, "2s", "how long an unknown identifier is remembered")
     stale_if_error: float = setting(
         seconds, "1d", "how long a stale source is still served while the origin fails"
     )

@@ -14,11 +14,15 @@ from iiif_proxy import cli
 from iiif_proxy.commands.completion import SHELLS
 from iiif_proxy.settings import FIELDS, variable
 from tests.servers import ROOT
-from tools import completions
+from tools import completions, faults
 from tools.reference import PLACE, text
 
 IMAGES_MOST = 150_000
 DOCS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+
+
+def test_faults_are_those_of_the_tests() -> None:
+    assert faults.PLACE.read_text("utf-8") == faults.text(), "python -m tools.faults"
 
 
 def test_reference_is_of_this_code() -> None:

@@ -31,7 +31,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         options = {
             "bind": self.bind,
-            "worker_class": "gthread",
+            "worker_class": "iiif_proxy.commands.worker.Worker",
             "workers": workers_of(self.settings),
             "threads": self.settings.threads,
             "keepalive": 75,

@@ -92,6 +92,17 @@ class _Socket:
         return io.BufferedReader(self._reads)
 
 
+class _Response(http.client.HTTPResponse):
+    """Passes over every interim answer (RFC 9110, 15.2); http.client takes a 103 for the last."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]  # its own hook
+            if not 100 < found[1] < 200 or found[1] == 101:
+                return found
+            http.client.parse_headers(self.fp)
+
+
 class _Timed:
     """A connection (mixed into urllib3's) that reads by the deadline and looks whom it reached."""
 
@@ -111,7 +122,7 @@ class _Timed:
         stall = self.timeout
 
         def response_class(sock: Any, *args: Any, **keywords: Any) -> http.client.HTTPResponse:
-            return http.client.HTTPResponse(_Socket(sock, stall), *args, **keywords)  # type: ignore[arg-type]  # it asks for no more
+            return _Response(_Socket(sock, stall), *args, **keywords)  # type: ignore[arg-type]  # it asks for no more
 
         self.response_class = response_class
         return super().getresponse()  # type: ignore[misc]  # urllib3's

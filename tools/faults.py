@@ -1,0 +1,35 @@
+"""docs/faults.md, made from the tests: `python -m tools.faults` writes it, a test compares."""
+
+from pathlib import Path
+
+from tests.faults.table import FAULTS, ODD
+
+PLACE = Path(__file__).parent.parent / "docs" / "faults.md"
+HEAD = """# When the origin does wrong
+
+Made by `python -m tools.faults` from the table that `tests/faults` tries through real processes and sockets; do not edit.
+
+Whatever happens, nothing broken is kept: when the fault is over, the same address gives the right image at once. An image whose source is known goes on being served where the table says so, for `IIIF_PROXY_STALE_IF_ERROR` (a day) after its freshness ended; `Cache-Status` then says `detail=stale`, and `Cache-Control` lets others keep it for seconds only. The same holds if the origin does not confirm it within `IIIF_PROXY_STALE_AFTER`. What the origin forbids or has no more (401, 403, 404, 410) is not served from then on, nor is what it says must be revalidated.
+
+An origin that does not answer at all, three requests in a row, is asked by one request at a time; others get 504 with `Retry-After` at once, so that cached images, health and other origins have threads left. Its first answer lets everybody in again.
+
+| the origin | an unknown image | a known image | bounded by |
+|---|---|---|---|
+"""
+ODDLY = """
+Odd, but right, and served as 200: """
+
+
+def text() -> str:
+    rows = []
+    for fault in FAULTS:
+        known = "goes on (stale)" if fault.stale else str(fault.status)
+        fields = ", ".join(f"`{name}` passed on" for name, _ in fault.headers)
+        status = f"{fault.status}{f', {fields}' if fields else ''}"
+        ends = f"`{fault.ends}`" if fault.ends.isupper() else fault.ends
+        rows.append(f"| {fault.name} | {status} | {known} | {ends} |")
+    return HEAD + "\n".join(rows) + "\n" + ODDLY + "; ".join(ODD) + ".\n"
+
+
+if __name__ == "__main__":
+    PLACE.write_text(text())
