@@ -4,16 +4,16 @@ import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from iiif_proxy.ahead import Ahead
-from iiif_proxy.concurrency import Gate, SingleFlight, Spare
+from iiif_proxy.concurrency import Gate, Gated, Place, SingleFlight, Spare
 from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
-from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
+from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import tile_factor, tiling
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
@@ -29,6 +29,7 @@ from iiif_proxy.paging import Paging
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
+from iiif_proxy.stores.retention import Retention
 from iiif_proxy.telling import ToldGate, stage
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class ImageService:
         room: int,
         paging: Paging,
         patience: float,
+        retention: Retention | None = None,
     ) -> None:
         self.features = features
         self.limits = limits
@@ -109,7 +111,9 @@ class ImageService:
             predict=predict and folder is not None,
             room=room,
             patience=patience,
+            made=self._made,
         )
+        self._retention = retention
         self._patience = patience
 
     def info(self, identifier: str, environ: Environ) -> "tuple[SourceImage, ImageInfo]":
@@ -145,6 +149,8 @@ class ImageService:
         `limits`: lower ones of whoever asks. Only the plan goes by them: its name and its URL
         are the same for all.
         """
+        if self._retention is not None:
+            self._retention.wake()
         generation = self._sources.generation()
         identifier, page = self._paging.split(request.identifier)
         source = self._sources.open(identifier, environ)
@@ -213,9 +219,33 @@ class ImageService:
             entry.close()
         return entry is not None
 
+    def stored(
+        self, identifier: str, source: "SourceImage", info: ImageInfo
+    ) -> Callable[[Plan], bool]:
+        """Whether a plan of one image is stored."""
+        _, page = self._paging.split(identifier)
+
+        def has(plan: Plan) -> bool:
+            if not (source.record.fingerprint and source.record.keep):
+                return False
+            name = stored_name(plan, info, self.limits)
+            key = self._key(source, name if page == 1 else f"page-{page}_{name}")
+            entry = self._derivatives.get(key)
+            if entry is not None:
+                entry.close()
+            return entry is not None
+
+        return has
+
     def name_of(self, identifier: str) -> str:
         """The source's own identifier, whatever page is asked for."""
         return self._paging.split(identifier)[0]
+
+    def look(
+        self, identifier: str, environ: Environ, credentials: Mapping[str, str], method: str
+    ) -> tuple[int, Mapping[str, str]]:
+        """What the origin says to a visitor's own credentials: see SourceCache.look."""
+        return self._sources.look(self.name_of(identifier), environ, credentials, method)
 
     def derive(self, located: Located, environ: Environ) -> Derivative:
         """The derivative, from the store or made now: once for all who wait for it.
@@ -235,8 +265,11 @@ class ImageService:
         def make() -> Entry:
             spare = self._spare.enter(self.busy, self._patience)
             try:
-                with nullcontext() if located.kept else spare:
-                    return store.put(located.key, self._writer(located, environ), located.modified)
+                with nullcontext() if located.kept else spare, Place(self._gate) as place:
+                    writer = self._writer(located, environ, place)
+                    entry = store.put(located.key, writer, located.modified)
+                self._made(located, located.key)
+                return entry
             except NoImage:
                 # Its header was good: that is known, and its bytes are kept.
                 self._sources.reject(located.source.record)
@@ -251,35 +284,45 @@ class ImageService:
         )
         return Derivative(entry, not made)
 
-    def _writer(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
+    def _made(self, located: Located, key: Key) -> None:
+        if self._retention is not None and located.owner is not None and located.stored:
+            self._retention.note(key, located.owner)
+
+    def _writer(
+        self, located: Located, environ: Environ, gate: Gated
+    ) -> Callable[[BinaryIO], None]:
         """Make the pixels now; what is returned encodes them into a file.
 
         Of a JPEG that need not be decoded, it is all done in writing.
         """
-        straight = self._straight(located, environ)
+        straight = self._straight(located, environ, gate)
         if straight is None:
-            return self._by_pixels(located, environ)
+            return self._by_pixels(located, environ, gate)
 
         def write(file: BinaryIO) -> None:
             with self._working, stage("encode"):
                 done = straight(file)
             if not done:
-                self._by_pixels(located, environ)(file)
+                self._by_pixels(located, environ, gate)(file)
 
         return write
 
-    def _straight(self, located: Located, environ: Environ) -> Callable[[BinaryIO], bool] | None:
+    def _straight(
+        self, located: Located, environ: Environ, gate: Gated
+    ) -> Callable[[BinaryIO], bool] | None:
         if not self._options.jpeg_lossless or self._mark(located) is not None:
             return None
         routes, plan = self._routes(located, environ), located.plan
         tile = self._is_tile(located)
-        return routes.straight(plan, tile, self._options, self._gate, self._patience)
+        return routes.straight(plan, tile, self._options, gate, self._patience)
 
-    def _by_pixels(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
+    def _by_pixels(
+        self, located: Located, environ: Environ, gate: Gated
+    ) -> Callable[[BinaryIO], None]:
         plan = located.plan
         with self._working:
             with stage("decode"):
-                read = self._pixels(located, environ)
+                read = self._pixels(located, environ, gate)
             with stage("transform"):
                 pixels = render(read, plan, self._look, self._mark(located))
 
@@ -297,24 +340,23 @@ class ImageService:
             return None
         return mark
 
-    def _pixels(self, located: Located, environ: Environ) -> "Image":
+    def _pixels(self, located: Located, environ: Environ, gate: Gated) -> "Image":
         plan = located.plan
 
         def read(box: Box, width: int, height: int) -> "Image":
-            return self._read(located, environ, box, width, height)
+            return self._read(located, environ, gate, box, width, height)
 
         percent = self._look.sharpen
         return sharpened(read, located.info, plan.box, plan.width, plan.height, percent)
 
     def _read(
-        self, located: Located, environ: Environ, box: Box, width: int, height: int
+        self, located: Located, environ: Environ, gate: Gated, box: Box, width: int, height: int
     ) -> "Image":
         """By the cheapest way: an open session, a kept level, a light decode, a new session."""
         routes = self._routes(located, environ)
         tile = self._is_tile(located)
         if routes.wants_session(box, width, height, tile):
-            with self._gate.enter(width * height, self._patience):
-                image, begun = routes.tile(box, width, height, self._patience)
+            image, begun = routes.tile(box, width, height, self._patience, gate)
             if begun is not None and tile:
                 self._preparing.opened(located, begun)
             if image is not None:
@@ -328,7 +370,7 @@ class ImageService:
         def light(box: Box, width: int, height: int) -> "Image":
             return routes.light(box, width, height, self._gate, self._patience)
 
-        image = light(box, width, height)
+        image = routes.light(box, width, height, gate, self._patience)
         self._preparing.answered(located, light, routes.by_parts)
         return image
 
@@ -347,6 +389,7 @@ class ImageService:
             self._sessions,
             self._paging.reading(located.page),
             self._look,
+            self._gate,
         )
 
     def ruled(self, rules: str) -> None:

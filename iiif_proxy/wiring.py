@@ -4,11 +4,11 @@ import contextlib
 import dataclasses
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from iiif_proxy.concurrency import Circuits, Gate, SingleFlight
+from iiif_proxy.concurrency import Circuits, Gate, KeyLocks, SingleFlight
 from iiif_proxy.errors import ProxyError
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.presets import PresetError, Presets, from_words
@@ -16,6 +16,7 @@ from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.color import converts
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, available
 from iiif_proxy.imaging.look import Look
+from iiif_proxy.imaging.memory import frugal
 from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import describe, describe_parts
@@ -36,6 +37,7 @@ from iiif_proxy.stores.base import Key, NullStore, Store
 from iiif_proxy.stores.bucket import Bucket
 from iiif_proxy.stores.disk import DiskStore
 from iiif_proxy.stores.published import Published
+from iiif_proxy.stores.retention import Retention
 from iiif_proxy.stores.shared import SharedStore
 from iiif_proxy.telling import not_asked, origin_silent
 from iiif_proxy.upstream import Upstream
@@ -115,16 +117,24 @@ def service_of(
     circuits: Circuits,
     rules: str = "",
     for_all: Callable[[str], bool] = lambda identifier: True,
+    lifetimes: Callable[[], Mapping[str, float]] | None = None,
 ) -> ImageService:
-    """`rules` names the policy, `for_all` says whether it lets everybody have an identifier."""
+    """`rules` names the policy, `for_all` says whether it lets everybody have an identifier,
+    `lifetimes` what is made for whom goes when it was not read for so many seconds."""
+    frugal()
     folder = made(settings.cache_dir)
     records: Store = NullStore()
     bytes_store: Store = NullStore()
     derivatives: Store = NullStore()
+    retention = None
     if folder is not None:
         records = DiskStore(folder / "records", records_size(settings))
         bytes_store = DiskStore(folder / "sources", settings.source_cache_size, digest=False)
-        derivatives = DiskStore(folder / "derivatives", settings.cache_size, fsync=settings.fsync)
+        derivatives = kept = DiskStore(
+            folder / "derivatives", settings.cache_size, fsync=settings.fsync
+        )
+        if lifetimes is not None:
+            retention = Retention(kept, lifetimes)
     derivatives = shared(settings, folder, derivatives)
     flights = SingleFlight(folder and folder / "locks")
     workers = workers_of(settings)
@@ -161,7 +171,10 @@ def service_of(
         sources,
         derivatives,
         flights,
-        Gate(memory // 2 // BYTES_A_PIXEL // workers),
+        Gate(
+            memory // 2 // BYTES_A_PIXEL // workers,
+            locks=KeyLocks(folder / "locks") if folder else None,
+        ),
         features=features,
         limits=limits,
         options=options,
@@ -175,6 +188,7 @@ def service_of(
         room=settings.cache_size // ONE_SOURCE_SHARE,
         paging=Paging(settings.page_separator, derivatives, reading),
         patience=settings.queue_timeout,
+        retention=retention,
     )
 
 
