@@ -182,8 +182,7 @@ class SharedStore:
                 self._busy += 1
             away = False
             try:
-                if self._debt:
-                    self._pay_all()
+                self._pay_all()  # Also what a process owes that is no more: 10 us.
                 if key is not None:
                     self._upload(key)
             except Away:
@@ -232,6 +231,12 @@ def _name(key: Key) -> str:
     return f"{key.group}/{key.version}/{key.name}"
 
 
+def flush_all(seconds: float) -> bool:
+    """Wait for what this process still writes to buckets: whether all is written."""
+    left = [store for store in list(_all) if not store.flush(seconds)]
+    return not left
+
+
 _all: "weakref.WeakSet[SharedStore]" = weakref.WeakSet()
 
 
@@ -240,10 +245,5 @@ def _after_fork() -> None:
         store.after_fork()
 
 
-def _at_exit() -> None:
-    for store in list(_all):
-        store.flush(LAST_CHANCE)
-
-
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_at_exit)
+atexit.register(flush_all, LAST_CHANCE)

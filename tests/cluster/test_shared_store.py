@@ -151,6 +151,17 @@ class TestAway:
             assert not three.bucket.away
             three.bucket.look()
 
+    def test_what_another_process_owed_is_paid(self, machine: Machine, tmp_path: Path) -> None:
+        one, two = machine("one"), machine("two")
+        kept(one, KEY, b"pixels")
+        assert one.flush(30)
+        owed = tmp_path / "two" / "owed"
+        owed.mkdir(parents=True)
+        (owed / KEY.group).touch()
+        kept(two, Key("2222", "1", "full_max_0_default.jpg"), b"another")
+        assert in_time(lambda: not list(owed.iterdir()))
+        assert found(two, KEY) is None
+
     def test_one_waits_for_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody listens: after the first failure nothing is sent until the pause is over."""
         monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:1")

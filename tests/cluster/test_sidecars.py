@@ -1,6 +1,9 @@
 """Two sidecars with one object store between them, from outside."""
 
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +71,33 @@ def test_made_once_for_both_and_by_each_when_the_store_dies(origin: Origin, tmp_
             assert health.status == 503
             assert b"The cache of all machines does not answer" in health.body
             assert image(late, "a.jpg").body == first.body
+
+
+def test_warm_waits_for_the_store_and_says_if_it_is_not_there(
+    origin: Origin, objects: ObjectStore, tmp_path: Path
+) -> None:
+    place = f"s3://ready/{tmp_path.name}"
+
+    def warm(name: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        ours = {
+            "IIIF_PROXY_ORIGIN": origin.url,
+            "IIIF_PROXY_CACHE_DIR": str(tmp_path / "cache"),
+            "IIIF_PROXY_CACHE_URL": place,
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "iiif_proxy.cli", "warm", "--no-tiles", "--only", "100,", name],
+            env=os.environ | objects.variables | ours | variables,
+            capture_output=True,
+            text=True,
+        )
+
+    done = warm("a.jpg")
+    assert done.returncode == 0, done.stderr
+    with objects.environ():
+        store = from_url(place, client_options={"allow_http": True})
+    names = [item["path"] for some in obstore.list(store) for item in some]
+    assert [name for name in names if "100,75" in name], names
+
+    done = warm("b.jpg", AWS_ENDPOINT="http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "The cache of all machines does not have everything" in done.stderr
