@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import IO
 
 _EXIF, _ALPHA = 0x08, 0x10
+# Chunks looked through for EXIF, and the most that is read of it. 64 MiB of empty chunks took more
+# than 25 s of processor time; an animation has one chunk per frame.
+_CHUNKS = 20_000
+_LONGEST_EXIF = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +47,17 @@ def read_header(file: IO[bytes]) -> Header:
 
 
 def _find_exif(file: IO[bytes], at: int) -> bytes:
-    """The content of the EXIF chunk among those from `at` on; b"" if the file ends before it."""
-    while True:
+    """The content of the EXIF chunk among those from `at` on; b"" if it is not among the first."""
+    for _ in range(_CHUNKS):
         file.seek(at + (at & 1))
         head = file.read(8)
         if len(head) < 8:
             return b""
         size = _number(head, 4, 4)
         if head[:4] == b"EXIF":
-            return file.read(size)
+            return file.read(min(size, _LONGEST_EXIF))
         at = file.tell() + size
+    return b""
 
 
 def _number(data: bytes, at: int, size: int) -> int:
