@@ -37,6 +37,8 @@ _DCT_SCALES = (8, 4, 2)
 _USUAL_HALVINGS = 5
 # Known only when the file is whole: their directory, or all of it, may stand at the end.
 _LATE = ("tiff", "avif")
+# Reads that a header may take: a PNM of blanks, which is read byte by byte, held a thread for ever.
+_READS = 100_000
 
 
 @overload
@@ -245,8 +247,12 @@ class _Watched:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.ended = False
+        self._left = _READS
 
     def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError("the header does not end")
         data = self._file.read(size)
         self.ended |= size < 0 or len(data) < size
         return data
