@@ -164,14 +164,11 @@ def main() -> None:
             "thumb bare": bare(tiff, whole, *thumb),
             "2000": lambda: encode(tiff.read(whole, *two)),
             "2000 bare": bare(tiff, whole, *two),
-            "raw": lambda: tiff.raw_tile(Box(1024, 1024, 256, 256), 256, 256),
-            "tile": lambda: tiff.read(Box(1024, 1024, 256, 256), 256, 256),
             "open": lambda: Tiff.open(FileSource(folder / "jpeg-256.tif")),
         }
     )
     line("!400,400, read + encode", found["thumb"], found["thumb bare"], "")
     line("2000, read + encode", found["2000"], found["2000 bare"], "goal <= 1.2x")
-    line("256 tile passed on as stored (limit: read)", found["raw"], found["tile"], "")
     print(f"{'open (local)':44} {found['open']:7.2f} ms")
 
     print("\nround trips of a source that is far away")

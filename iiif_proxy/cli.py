@@ -9,7 +9,7 @@ from iiif_proxy.commands.options import Mistake
 from iiif_proxy.settings import SettingsError
 
 COMMANDS = (
-    "serve", "check", "info", "explain", "warm", "purge", "export", "stats", "completion",
+    "serve", "check", "info", "explain", "warm", "purge", "export", "sign", "stats", "completion",
 )  # fmt: skip
 EXIT_CODES = """\
 exit codes: 0 done and all is well, 1 done and something is not well (it is said what),

@@ -92,6 +92,13 @@ class Busy(ProxyError):
     reason = "Service Unavailable"
 
 
+class Undecided(ProxyError):
+    """What says who asks, or whether that may be, does not answer: never an open door."""
+
+    status = 503
+    reason = "Service Unavailable"
+
+
 class OriginTimeout(ProxyError):
     """The origin did not answer in time."""
 

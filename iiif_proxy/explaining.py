@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from iiif_proxy.access.control import Access, Open
 from iiif_proxy.errors import InvalidRequest, ProxyError
 from iiif_proxy.iiif import urls
 from iiif_proxy.iiif.model import Box, ImageInfo
@@ -59,10 +60,20 @@ class Explanation:
 
 
 class Explainer:
-    """Explains paths below a prefix, by asking the service what it would do."""
+    """Explains paths below a prefix, by asking the service what it would do.
 
-    def __init__(self, service: ImageService, prefix: str, default_version: int) -> None:
+    `access`: who asks learns no more than the address itself would tell; without, everything.
+    """
+
+    def __init__(
+        self,
+        service: ImageService,
+        prefix: str,
+        default_version: int,
+        access: Access | None = None,
+    ) -> None:
         self._service = service
+        self._access = access or Open(service.limits, service.features)
         self._prefix = prefix
         self._default = default_version
 
@@ -144,6 +155,7 @@ class Explainer:
 
     def _ask(self, found: Explanation, request: Request, environ: Environ) -> None:
         """What the source says, and what the request comes to."""
+        grant = self._access.grant(request.identifier, environ)
         source, info = self._service.info(request.identifier, environ)
         found.facts["Image"] = f"{info.width} × {info.height}, {info.format}"
         found.facts["Source"] = public(source.record.url)
@@ -152,7 +164,9 @@ class Explainer:
                 found.status, found.verdict = 303, "This address leads to its info.json."
             return
         try:
-            located = self._service.locate(request, environ)
+            located = self._service.locate(request, environ, grant.limits)
+            stored = self._service.has(located)
+            self._access.may(grant, located.plan, info, lambda: stored)
         except ProxyError as error:
             self._instead(found, request, info)
             raise error

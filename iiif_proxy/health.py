@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from typing import Any
 from urllib.parse import urlsplit
 
+from iiif_proxy.imaging.lossless import jpegtran
+from iiif_proxy.imaging.optional import installed
 from iiif_proxy.stores import history
 
 # Of the file system: below this nothing can be stored reliably.
@@ -46,14 +46,16 @@ class Health:
         formats: Sequence[str],
         *,
         timeout: float = 5.0,
+        policy: Callable[[], str | None] | None = None,
     ) -> None:
         self._origins = origins
         self._folders = folders
         self._cache = cache
         self.stores = {} if cache is None else {name: (cache / name) for name in stores}
         self._bounds = stores
-        self._formats = formats
+        self.codecs = codecs(formats)
         self._timeout = timeout
+        self._policy = policy
         self._lock = threading.Lock()
         self._found: dict[str, Finding] = {}
         self._until = 0.0
@@ -87,7 +89,9 @@ class Health:
             for name, bound in self._bounds.items():
                 folder = cache / name
                 found[name] = _safely(partial(within, folder, bound))
-        found["codecs"] = codecs(self._formats)
+        if self._policy is not None:
+            found["policy"] = policy_of(self._policy())
+        found["codecs"] = self.codecs
         return found
 
 
@@ -156,15 +160,19 @@ def within(folder: Path, bound: int) -> Finding:
     return Finding(True, "What is stored is within its bound.", facts)
 
 
+def policy_of(fault: str | None) -> Finding:
+    """`fault` is for the log: it may hold paths."""
+    if fault is None:
+        return Finding(True, "The policy is in force.", {})
+    return Finding(False, "The policy was changed and is not right; the one before stays.", {})
+
+
 def codecs(formats: Sequence[str]) -> Finding:
     """What is optional: told, never a fault."""
-    facts = {
-        "formats": list(formats),
-        "tifffile": find_spec("tifffile") is not None,
-        "imagecodecs": find_spec("imagecodecs") is not None,
-        "jpegtran": which("jpegtran") is not None,
-    }
-    return Finding(True, f"Can write {', '.join(formats)}.", facts)
+    turns = jpegtran() is not None
+    facts = {"formats": list(formats), "extras": installed(), "jpegtran": turns}
+    way = "without decoding it, by jpegtran" if turns else "by its pixels: there is no jpegtran"
+    return Finding(True, f"Can write {', '.join(formats)}. JPEG is turned {way}.", facts)
 
 
 def _safely(look: Callable[[], Finding]) -> Finding:

@@ -26,10 +26,17 @@ class Located:
     also: str | None
     # Of the source, from 1.
     page: int = 1
+    # Whether what is made may be stored: not what a caller may only have made in spare time.
+    kept: bool = True
 
     def named(self, name: str) -> Key:
         """The key of something else that is made of this page."""
         return replace(self.key, name=name if self.page == 1 else f"page-{self.page}_{name}")
+
+    @property
+    def stored(self) -> bool:
+        """Whether what is made of it goes into the store."""
+        return self.kept and self.source.record.keep
 
     @property
     def modified(self) -> float | None:

@@ -17,6 +17,15 @@ SOURCES = Counter(
 STALE = Counter(
     "iiif_proxy_stale_sources_total", "Times a stale source was served because the origin failed"
 )
+REFUSED = Counter(
+    "iiif_proxy_silent_origin_refusals_total",
+    "Requests not sent to an origin that does not answer (one at a time goes on asking)",
+)
+SILENT = Gauge(
+    "iiif_proxy_silent_origins",
+    "Origins that do not answer, counted by each process",
+    multiprocess_mode="livesum",
+)
 MAKING = Histogram(
     "iiif_proxy_make_seconds",
     "Time to make an image that was not stored",

@@ -12,21 +12,26 @@ from iiif_proxy.iiif.presets import Presets, described
 from iiif_proxy.iiif.tiles import turned
 from iiif_proxy.imaging.encode import FORMATS
 from iiif_proxy.web import answers
+from iiif_proxy.web.headers import Headers
 from iiif_proxy.web.pages.presets import Shown
 
 if TYPE_CHECKING:
+    from iiif_proxy.access.control import Access
+    from iiif_proxy.access.grant import Grant
     from iiif_proxy.service import ImageService
     from iiif_proxy.web.peers import Peers
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Answer = Callable[[ImageRequest, Environ, StartResponse], Iterable[bytes]]
+Caching = Callable[[Any, "Grant", bool], Headers]
 JSON = ("Content-Type", "application/json")
 
 
 class Offering:
-    """The presets of each image. `version` is that of the addresses; `fresh` says from a source's
-    record how long an answer may be kept; `image` answers with an image instead of a redirect.
+    """The presets of each image, as who asks may have them. `version` is that of the addresses;
+    `caching` says from a source's record how an answer may be kept; `image` answers with an image
+    instead of a redirect.
     """
 
     def __init__(
@@ -37,7 +42,8 @@ class Offering:
         prefix: str,
         version: int,
         *,
-        fresh: Callable[[Any], str],
+        access: "Access",
+        caching: Caching,
         image: Answer | None,
         place: str = "off",
     ) -> None:
@@ -46,7 +52,8 @@ class Offering:
         self._peers = peers
         self._prefix = prefix
         self._version = version
-        self._fresh = fresh
+        self._access = access
+        self._caching = caching
         self._image = image
         self._place = place
 
@@ -57,11 +64,12 @@ class Offering:
         own = f"{self._peers.base(environ)}{self._prefix}/-"
         if rest:
             name = urls.identifier(rest)
+            grant = self._access.grant(name, environ)
             source, info = self._service.info(name, environ)
             uri = self._uri(environ, name)
-            found = [document(shown) for shown in self.shown(name, info, environ)]
+            found = [document(shown) for shown in self.shown(name, info, environ, grant)]
             content = {"id": uri, "identifier": name, "presets": found}
-            fields = [JSON, ("Cache-Control", self._fresh(source.record))]
+            fields = [JSON, *self._caching(source.record, grant, grant.alike)]
         else:
             content = {
                 "presets": [
@@ -84,8 +92,9 @@ class Offering:
             there = f"there are {known}" if known else "none is set"
             raise NotFound(f"There is no preset of this name; {there}.")
         identifier = urls.identifier(raw)
+        grant = self._access.grant(identifier, environ)
         source, info = self._service.info(identifier, environ)
-        plan = preset.plan(info, self._service.limits, self._service.features)
+        plan = preset.plan(info, grant.limits, self._service.features)
         tail = self._tail(plan, info, self._version)
         if self._image is not None:
             path = f"{self._prefix}/{self._version}/{urls.encode(identifier)}/{tail}"
@@ -93,19 +102,25 @@ class Offering:
             assert isinstance(request, ImageRequest)
             return self._image(request, environ, start_response)
         location = f"{self._uri(environ, identifier)}/{tail}"
-        return answers.found(location, self._fresh(source.record), environ, start_response)
+        fields = self._caching(source.record, grant, grant.alike)
+        return answers.found(location, fields, environ, start_response)
 
     # For others
 
     def shown(
-        self, identifier: str, info: ImageInfo, environ: Environ, version: int | None = None
+        self,
+        identifier: str,
+        info: ImageInfo,
+        environ: Environ,
+        grant: "Grant",
+        version: int | None = None,
     ) -> Sequence[Shown]:
         """The presets of an image that is known."""
         version = version or self._version
         base = self._uri(environ, identifier, version)
         own = f"{self._peers.base(environ)}{self._prefix}/-"
         encoded = urls.encode(identifier)
-        plans = self._presets().plans(info, self._service.limits, self._service.features)
+        plans = self._presets().plans(info, grant.limits, self._service.features)
         found = {}
         for preset in self._presets():
             plan = plans[preset.name]
@@ -136,17 +151,25 @@ class Offering:
             return []
         try:
             identifier = urls.identifier(encoded)
-            return self.shown(identifier, self._service.info(identifier, environ)[1], environ)
+            grant = self._access.grant(identifier, environ)
+            info = self._service.info(identifier, environ)[1]
+            return self.shown(identifier, info, environ, grant)
         except ProxyError:
             return []
 
     def within(
-        self, extras: Extras, identifier: str, info: ImageInfo, version: int, environ: Environ
+        self,
+        extras: Extras,
+        identifier: str,
+        info: ImageInfo,
+        version: int,
+        environ: Environ,
+        grant: "Grant",
     ) -> Extras:
         """What info.json says besides, with the presets where the settings want them."""
         if self._place == "off" or not self._presets():
             return extras
-        found = self.shown(identifier, info, environ, version)
+        found = self.shown(identifier, info, environ, grant, version)
         if self._place == "seeAlso":
             return dataclasses.replace(
                 extras, see_also=[*listed(extras.see_also), *map(see_also, found)]

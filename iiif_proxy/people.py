@@ -3,24 +3,33 @@
 import heapq
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from iiif_proxy.access.control import Access
 from iiif_proxy.explaining import Explainer
 from iiif_proxy.health import Health
 from iiif_proxy.iiif.urls import encode
 from iiif_proxy.offering import Offering
 from iiif_proxy.service import ImageService
 from iiif_proxy.settings import Settings
-from iiif_proxy.web.own import Links, Own
+from iiif_proxy.web.own import Links, Own, Room
 from iiif_proxy.web.pages.presets import menu
 from iiif_proxy.web.peers import Peers
 from iiif_proxy.wiring import features_of, records_size
 
 
-def own_of(settings: Settings, peers: Peers, service: ImageService, offering: Offering) -> Own:
-    health = health_of(settings)
+def own_of(
+    settings: Settings,
+    peers: Peers,
+    service: ImageService,
+    offering: Offering,
+    access: Access,
+    auth: Room,
+) -> Own:
+    health = health_of(settings, access.health)
     return Own(
         settings.prefix,
         peers,
@@ -28,11 +37,16 @@ def own_of(settings: Settings, peers: Peers, service: ImageService, offering: Of
             settings.openseadragon_url, settings.viewers, settings.annotations, settings.base_url
         ),
         health=health.report,
+        codecs=health.codecs.facts,
         stores=health.stores,
-        explain=Explainer(service, settings.prefix, settings.default_version).explain,
-        recent=lambda: recent(settings.cache_dir) if settings.recent else [],
+        explain=Explainer(service, settings.prefix, settings.default_version, access).explain,
+        recent=lambda: (
+            [name for name in recent(settings.cache_dir) if access.is_open(name)]
+            if settings.recent
+            else []
+        ),
         presets=lambda encoded, environ: menu(offering.looked_up(encoded, environ)),
-        rooms={"presets": offering.list, "preset": offering.one},
+        rooms={"presets": offering.list, "preset": offering.one, "auth": auth},
     )
 
 
@@ -59,7 +73,7 @@ def recent(cache: Path | None, most: int = 24) -> list[str]:
     return list(names)
 
 
-def health_of(settings: Settings) -> Health:
+def health_of(settings: Settings, policy: Callable[[], str | None] = lambda: None) -> Health:
     """What `/-/health?deep` looks at: every origin and folder that images come from, the cache."""
     origins = [settings.origin] if settings.origin else []
     folders = []
@@ -76,5 +90,11 @@ def health_of(settings: Settings) -> Health:
     stores["records"] = records_size(settings)
     formats = features_of(settings).formats
     return Health(
-        origins, folders, settings.cache_dir, stores, formats, timeout=settings.connect_timeout
+        origins,
+        folders,
+        settings.cache_dir,
+        stores,
+        formats,
+        timeout=settings.connect_timeout,
+        policy=policy if settings.policy else None,
     )

@@ -87,28 +87,27 @@ class Preparing:
 
         self._guess(located, read)
 
-    def answered(self, located: Located, read: "Read") -> None:
+    def answered(self, located: Located, read: "Read", by_parts: bool) -> None:
         """Something was read straight from the file: what is the next?
 
-        Around a tile its neighbours. After a large view of the whole image other views: one level
-        is kept for them. (Not after a thumbnail, which is asked once.)
+        Of a file whose parts can be decoded (`by_parts`): around a tile its neighbours. After a
+        large view of the whole image other views: one level is kept for them. (Not after a
+        thumbnail, which is asked once.)
         """
-        if located.info.tile_width:
+        info, plan = located.info, located.plan
+        whole = plan.box == Box(0, 0, info.width, info.height)
+        if info.tile_width or (by_parts and not whole):
             self._guess(located, read)
-        elif (
-            self._write_ahead
-            and self._has_room(located)
-            and max(located.plan.width, located.plan.height) >= VIEW
-        ):
+        elif self._write_ahead and self._has_room(located) and max(plan.width, plan.height) >= VIEW:
             self._ahead.submit(lambda: self._level(located, read))
 
     def _guess(self, located: Located, read: "Read") -> None:
-        if self._predict and located.source.record.keep and self._room >= NEIGHBOURS:
+        if self._predict and located.stored and self._room >= NEIGHBOURS:
             self._ahead.guess(lambda: self._neighbours(located, read))
 
     def _has_room(self, located: Located) -> bool:
         info = located.info
-        return located.source.record.keep and info.width * info.height // 2 <= self._room
+        return located.stored and info.width * info.height // 2 <= self._room
 
     def kept_level(self, located: Located) -> "Image | None":
         """The whole image from the level that was kept of its source, if that is fine enough."""
@@ -171,7 +170,9 @@ class Preparing:
         if found is None:
             percent = self._look.sharpen
             pixels = sharpened(read, located.info, box, width, height, percent)
-            pixels = render(pixels, plan, self._look)
+            mark = self._look.mark
+            marked = mark is not None and mark.on(plan, located.info, tile=True)
+            pixels = render(pixels, plan, self._look, mark if marked else None)
             words = said(plan, located.info, self._options.rights)
             found = self._derivatives.put(
                 key,

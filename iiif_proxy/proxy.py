@@ -8,15 +8,26 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from iiif_proxy import metrics, telling
+from iiif_proxy.access.decision import Verdict
+from iiif_proxy.access.grant import Grant
 from iiif_proxy.errors import (
     InvalidRequest,
     MethodNotAllowed,
+    NotAllowed,
     OriginFailed,
     ProxyError,
     SourceChanged,
 )
+from iiif_proxy.flow.flow import Flow, with_services
+from iiif_proxy.flow.rooms import Rooms
+from iiif_proxy.guarding import access_of, for_all, rules_of, watch_of
 from iiif_proxy.iiif import manifest, urls
-from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest
+from iiif_proxy.iiif.describe import profile_of
+from iiif_proxy.iiif.model import Extras
+from iiif_proxy.iiif.params import largest
+from iiif_proxy.iiif.plan import BaseRequest, ImageRequest, InfoRequest, resolve
+from iiif_proxy.iiif.presets import Presets
+from iiif_proxy.iiif.tiles import sizes
 from iiif_proxy.located import Located
 from iiif_proxy.offering import Offering
 from iiif_proxy.people import annotations_of, own_of
@@ -33,7 +44,7 @@ from iiif_proxy.web.headers import (
     not_modified,
 )
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import extras_of, outside, presets_of, service_of
+from iiif_proxy.wiring import circuits_of, extras_of, outside, presets_of, service_of
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -73,20 +84,36 @@ class IIIFProxy:
         settings = load(os.environ if environ is None else environ, keywords)
         self.settings = settings
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
-        self.app: App = app or outside(settings, self.peers)
-        self.service = service_of(settings, app)
-        self.presets = presets_of(settings)
+        circuits = circuits_of()
+        self.app: App = app or outside(settings, self.peers, circuits)
+        watch = self._watch = watch_of(settings, self.peers)
+        self._presets = presets_of(settings)
+        self.service = service_of(
+            settings, app, circuits, rules_of(watch), lambda identifier: for_all(watch, identifier)
+        )
+        if watch is not None:
+            watch.changed = lambda: self.service.ruled(rules_of(watch))
+        self.access = access_of(settings, self.peers, watch, self.service, lambda: self.presets)
         self.offering = Offering(
             lambda: self.presets,
             self.service,
             self.peers,
             settings.prefix,
             settings.default_version,
-            fresh=self._cache_control,
+            access=self.access,
+            caching=self._caching,
             image=self._image if settings.preset_answer == "image" else None,
             place=settings.presets_in_info,
         )
-        self.own = own_of(settings, self.peers, self.service, self.offering)
+        self.flow = Flow(lambda: watch.current() if watch else None, self.access)
+        self.own = own_of(
+            settings,
+            self.peers,
+            self.service,
+            self.offering,
+            self.access,
+            Rooms(self.flow, self.service, self.peers, settings.prefix).answer,
+        )
         self._addresses = Addresses(
             lambda: self.presets,
             self.service.features,
@@ -98,7 +125,15 @@ class IIIFProxy:
         use(self._addresses)
         self._extras = extras_of(settings)
         self._prefix = settings.prefix
-        self._hot: dict[tuple[str | None, str], Hot] = {}
+        # By host, path, and with a policy what answers go by.
+        self._hot: dict[tuple[str | None, ...], Hot] = {}
+
+    @property
+    def presets(self) -> Presets:
+        """Those of the settings and of the policy in force, which win."""
+        if self._watch is None:
+            return self._presets
+        return self._presets.joined(self._watch.current().policy.presets)
 
     def urls_for(self, identifier: str, environ: Environ | None = None) -> Urls:
         """As `iiif_proxy.urls_for`, where there are several proxies in one process."""
@@ -114,6 +149,10 @@ class IIIFProxy:
         hot = self._hot.get((environ.get("HTTP_HOST"), path))
         if hot is not None and environ["REQUEST_METHOD"] == "GET":
             answer = self._hit(hot, environ, start_response)
+            if answer is not None:
+                return answer
+        elif self.access.controlled and environ["REQUEST_METHOD"] == "GET":
+            answer = self._controlled_hit(path, environ, start_response)
             if answer is not None:
                 return answer
         if path.startswith(self._prefix + "/-/"):
@@ -198,8 +237,18 @@ class IIIFProxy:
         telling.hit(hot.line, hot.path, name, located.key.name, entry.size, begun, given)
         return answers.image(environ, start_response, hot.fields, entry, True)
 
-    def _heat(self, environ: Environ, located: Located, fields: Headers) -> None:
+    def _controlled_hit(
+        self, path: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes] | None:
+        """With a policy, an answer is remembered for each class by itself."""
+        tier = self.access.tier(environ)
+        hot = self._hot.get((environ.get("HTTP_HOST"), path, tier)) if tier else None
+        return self._hit(hot, environ, start_response) if hot else None
+
+    def _heat(self, environ: Environ, located: Located, fields: Headers, tier: str | None) -> None:
         """Remember an answer for `_hit`."""
+        if self.access.controlled and tier is None:
+            return
         record = located.source.record
         if record.path and record.template:
             return  # A template before this file's may have the image by now: it must be asked.
@@ -210,7 +259,8 @@ class IIIFProxy:
         # Without the source's bytes: they are an open file.
         located = dataclasses.replace(located, source=SourceImage(record))
         line = telling.remembered(path, record.identifier, located.key.name)
-        self._hot[environ.get("HTTP_HOST"), path] = Hot(
+        key = (environ.get("HTTP_HOST"), path)
+        self._hot[(*key, tier) if tier else key] = Hot(
             path, self.peers.base(environ), located, fields, line
         )
 
@@ -230,33 +280,46 @@ class IIIFProxy:
         if not request.versioned:
             version = urls.version_for(accept, self.settings.default_version)
             request = dataclasses.replace(request, api=urls.VERSIONS[version])
-        source, info = self.service.info(request.identifier, environ)
-        uri = self._uri(request, environ)
+        about = self.flow.described(request.identifier, environ)
+        grant, number = about.grant, request.api.NUMBER
+        source, info = self.service.info(about.identifier, environ)
+        if number == 2 and about.reduced and not about.open:
+            # Authentication API 1.0, 3.2: to the description of what strangers may have.
+            lower = dataclasses.replace(request, identifier=about.reduced)
+            location = self._uri(lower, environ) + "/info.json"
+            fields = self._caching(source.record, grant, False)
+            return answers.found(location, fields, environ, start_response)
+        extras = self.offering.within(
+            self._extras(about.identifier), request.identifier, info, number, environ, grant
+        )
         document = request.api.document(
             info,
-            uri,
-            self.service.limits,
-            self.service.features,
-            self.offering.within(
-                self._extras(request.identifier),
-                request.identifier,
-                info,
-                request.api.NUMBER,
-                environ,
-            ),
+            self._uri(request, environ),
+            grant.limits,
+            grant.features,
+            with_services(extras, about, self._own_address(environ), number),
+            grant.scope,
         )
+        profile = profile_of(request.api.PROFILE, grant.scope, grant.features)
         fields = [
             ("Content-Type", request.api.content_type(accept)),
-            ("Cache-Control", self._cache_control(source.record)),
-            ("Link", f'<{request.api.PROFILE}>;rel="profile"'),
-            ("Vary", "Accept"),
+            *self._caching(source.record, grant, grant.alike and not about.auth),
+            ("Link", f'<{profile}>;rel="profile"'),
+            ("Vary", "Authorization, Accept" if about.auth else "Accept"),
         ]
-        return answers.document(environ, start_response, document, fields)
+        # In 1.0 the status says whether there is access, in 2.0 the probe service.
+        status = "200 OK"
+        if number == 2 and not about.open:
+            status = "401 Unauthorized"
+            fields.append(("WWW-Authenticate", 'Bearer realm="iiif"'))
+        return answers.document(environ, start_response, document, fields, status)
 
     def _manifest(
         self, request: InfoRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        source, info = self.service.info(request.identifier, environ)
+        about = self.flow.described(request.identifier, environ)
+        grant = about.grant
+        source, info = self.service.info(about.identifier, environ)
         label, extras = request.identifier.rpartition("/")[2], self._extras(request.identifier)
         uri = self._uri(request, environ)
         document = manifest.document(
@@ -264,13 +327,15 @@ class IIIFProxy:
             uri,
             request.api.NUMBER,
             label,
-            self.service.limits,
+            grant.limits,
             extras,
             annotations_of(self.settings, request.identifier),
+            None if grant.scope.sizes else sizes(info, grant.limits, grant.features),
+            with_services(Extras(), about, self._own_address(environ), request.api.NUMBER),
         )
         fields = [
             ("Content-Type", manifest.CONTENT_TYPE),
-            ("Cache-Control", self._cache_control(source.record)),
+            *self._caching(source.record, grant, grant.alike and not about.auth),
         ]
         return answers.document(environ, start_response, document, fields)
 
@@ -287,28 +352,55 @@ class IIIFProxy:
     def _image_as_it_is(
         self, request: ImageRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        located = self.service.locate(request, environ)
+        name, grant = self.flow.asked(request.identifier, environ)
+        located = self._located(grant, dataclasses.replace(request, identifier=name), environ)
+        plan, info = located.plan, located.info
         telling.planned(located.key.name)
+        verdict = self.access.admit(grant, plan, info, lambda: self.service.has(located), environ)
+        if verdict is Verdict.UNSTORED:
+            located = dataclasses.replace(located, kept=False)
         canonical = self._canonical(request, located, environ)
         if self.settings.canonical_redirect and not self._is(canonical, environ):
             return answers.see_other(canonical, environ, start_response)
-        fields = answers.image_headers(
-            located.media_type,
-            located.etag,
-            located.modified,
-            self._cache_control(located.source.record),
-            link(canonical, request.api.PROFILE),
+        shared = grant.shared(
+            plan, info, lambda limits: resolve(request, info, limits, self.service.features)
         )
+        fields = [
+            *answers.image_headers(
+                located.media_type,
+                located.etag,
+                located.modified,
+                link(canonical, profile_of(request.api.PROFILE, grant.scope, grant.features)),
+            ),
+            *self._caching(located.source.record, grant, shared, self.settings.max_age),
+        ]
         if not_modified(environ, located.etag, located.modified):
             return answers.unchanged([*fields, answers.HIT], start_response)
         begun = time.perf_counter()
         derivative = self.service.derive(located, environ)
         if not derivative.hit:
             metrics.MAKING.observe(time.perf_counter() - begun)
-        self._heat(environ, located, fields)
-        return answers.image(environ, start_response, fields, derivative.entry, derivative.hit)
+        stale = located.source.record.failing_since > 0
+        if located.kept and not stale:
+            self._heat(environ, located, fields, grant.tier)
+        entry, hit = derivative.entry, derivative.hit
+        return answers.image(environ, start_response, fields, entry, hit, stale)
 
     # What several of them need
+
+    def _located(self, grant: Grant, request: ImageRequest, environ: Environ) -> Located:
+        """By the limits of whoever asks; what only these refuse is forbidden, not wrong."""
+        try:
+            return self.service.locate(request, environ, grant.limits)
+        except InvalidRequest:
+            if grant.limits == self.service.limits:
+                raise
+        located = self.service.locate(request, environ)
+        width, height = largest(located.plan.box, grant.limits, False)
+        raise NotAllowed(f"You may have this region at {width},{height} pixels at most.")
+
+    def _own_address(self, environ: Environ) -> str:
+        return f"{self.peers.base(environ)}{self._prefix}/-"
 
     def _uri(self, request: IIIFRequest, environ: Environ) -> str:
         return urls.uri(self.peers.base(environ), self._prefix, request)
@@ -327,9 +419,14 @@ class IIIFProxy:
         asked = self.peers.base(environ) + path
         return uri.replace("^", "%5E") == asked.replace("^", "%5E").replace("%5e", "%5E")
 
-    def _cache_control(self, record: Any) -> str:
+    def _caching(self, record: Any, grant: Grant, shared: bool, private: float = 0) -> Headers:
+        """Cache-Control, and Vary where answers go by who asks; `private` seconds for those."""
         longest = self.settings.max_age
-        return cache_control(longest if record.path else min(longest, record.lifetime), record.keep)
+        age = longest if record.path else min(longest, record.lifetime)
+        if shared:
+            return [("Cache-Control", cache_control(age, record.keep))]
+        said = cache_control(min(age, private), record.keep).replace("public", "private")
+        return [("Cache-Control", said), *([("Vary", grant.vary)] if grant.vary else [])]
 
 
 def _raise(error: ProxyError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,8 @@ class Publisher:
     """Publishes the versions of sources: fresh ones, for everybody, that we need not look at.
 
     `max_age` is what the static server says in Cache-Control: a source of a shorter life is not
-    published. Without a `published` tree nothing ever is.
+    published. Without a `published` tree nothing ever is. `for_all`: whether everybody may have
+    whatever is stored of an identifier; nothing else is published.
     """
 
     def __init__(
@@ -42,12 +44,20 @@ class Publisher:
         sources: "SourceCache",
         derivatives: Store,
         max_age: float,
+        for_all: Callable[[str], bool] = lambda identifier: True,
     ) -> None:
         self._published = published
         self._sources = sources
         self._derivatives = derivatives
         self._max_age = max_age
+        self._for_all = for_all
         self._known: dict[str, Shown] = {}
+
+    def ruled(self, rules: str) -> None:
+        """Other rules are in force: what was published under those before is gone."""
+        if self._published is not None:
+            self._published.ruled(rules)
+            self._known.clear()
 
     def due(self, record: "Record") -> bool:
         """Whether `show` has something to do: all that a hit asks."""
@@ -70,13 +80,15 @@ class Publisher:
             return known.shown
         encoded = encode(record.identifier)
         until, again = 0.0, now + PAUSE
-        if record.lifetime >= self._max_age and self._sources.may_be_shown(record):
+        open_ = record.lifetime >= self._max_age and self._for_all(record.identifier)
+        if open_ and self._sources.may_be_shown(record):
             if not same:
                 self._derivatives.drop_broken(group, version)
             until = self._published.publish(encoded, group, version, record.fresh_until)
             # The order makes it safe: whoever purges or sees a change writes that down, then
             # unpublishes (SourceCache); here links are made, then what is written is read.
-            if until and not self._sources.holds(record, environ):
+            held = self._sources.holds(record, environ) and self._for_all(record.identifier)
+            if until and not held:
                 self._published.unpublish(encoded)
                 until, again = 0.0, now + SOON
         else:

@@ -5,12 +5,13 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from iiif_proxy.ahead import Ahead
-from iiif_proxy.concurrency import Gate, SingleFlight
+from iiif_proxy.concurrency import Gate, SingleFlight, Spare
 from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
@@ -33,6 +34,7 @@ from iiif_proxy.telling import ToldGate, stage
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from iiif_proxy.imaging.watermark import Watermark
     from iiif_proxy.ranges import ByteSource
     from iiif_proxy.sources.arrival import SourceImage
     from iiif_proxy.sources.cache import SourceCache
@@ -95,6 +97,7 @@ class ImageService:
         self._sessions = sessions
         self._paging = paging
         self._working = Working()
+        self._spare = Spare()
         self._preparing = Preparing(
             derivatives,
             Ahead(folder, self.busy),
@@ -134,8 +137,14 @@ class ImageService:
         count = steady(look)
         return [self._paging.joined(name, page) for page in range(1, count + 1)]
 
-    def locate(self, request: ImageRequest, environ: Environ) -> Located:
-        """Resolve a request against its source. Raises InvalidRequest and NotSupported too."""
+    def locate(
+        self, request: ImageRequest, environ: Environ, limits: Limits | None = None
+    ) -> Located:
+        """Resolve a request against its source. Raises InvalidRequest and NotSupported too.
+
+        `limits`: lower ones of whoever asks. Only the plan goes by them: its name and its URL
+        are the same for all.
+        """
         generation = self._sources.generation()
         identifier, page = self._paging.split(request.identifier)
         source = self._sources.open(identifier, environ)
@@ -143,7 +152,7 @@ class ImageService:
             source = self._sources.open(identifier, environ, whole=True)
         self._show(source, environ)
         info = self._info(source, page, environ)
-        plan = resolve(request, info, self.limits, self.features)
+        plan = resolve(request, info, limits or self.limits, self.features)
         name = stored_name(plan, info, self.limits)
         key = self._key(source, name if page == 1 else f"page-{page}_{name}")
         # A static server knows the first page only: by the source's own identifier.
@@ -197,6 +206,17 @@ class ImageService:
         """The derivative, if it is stored: one open file, no lock."""
         return self._store(located).get(located.key)
 
+    def has(self, located: Located) -> bool:
+        """Whether the derivative is stored."""
+        entry = self.find(located)
+        if entry is not None:
+            entry.close()
+        return entry is not None
+
+    def name_of(self, identifier: str) -> str:
+        """The source's own identifier, whatever page is asked for."""
+        return self._paging.split(identifier)[0]
+
     def derive(self, located: Located, environ: Environ) -> Derivative:
         """The derivative, from the store or made now: once for all who wait for it.
 
@@ -213,8 +233,10 @@ class ImageService:
         store = self._store(located)
 
         def make() -> Entry:
+            spare = self._spare.enter(self.busy, self._patience)
             try:
-                return store.put(located.key, self._writer(located, environ), located.modified)
+                with nullcontext() if located.kept else spare:
+                    return store.put(located.key, self._writer(located, environ), located.modified)
             except NoImage:
                 # Its header was good: that is known, and its bytes are kept.
                 self._sources.reject(located.source.record)
@@ -247,7 +269,7 @@ class ImageService:
         return write
 
     def _straight(self, located: Located, environ: Environ) -> Callable[[BinaryIO], bool] | None:
-        if not self._options.jpeg_lossless:
+        if not self._options.jpeg_lossless or self._mark(located) is not None:
             return None
         routes, plan = self._routes(located, environ), located.plan
         tile = self._is_tile(located)
@@ -259,7 +281,7 @@ class ImageService:
             with stage("decode"):
                 read = self._pixels(located, environ)
             with stage("transform"):
-                pixels = render(read, plan, self._look)
+                pixels = render(read, plan, self._look, self._mark(located))
 
         def write(file: BinaryIO) -> None:
             with self._working, stage("encode"):
@@ -267,6 +289,13 @@ class ImageService:
                 encode(pixels, plan.format, file, self._options, profile_in(pixels), words)
 
         return write
+
+    def _mark(self, located: Located) -> "Watermark | None":
+        """What is laid on this answer, if anything is."""
+        mark = self._look.mark
+        if mark is None or not mark.on(located.plan, located.info, self._is_tile(located)):
+            return None
+        return mark
 
     def _pixels(self, located: Located, environ: Environ) -> "Image":
         plan = located.plan
@@ -300,7 +329,7 @@ class ImageService:
             return routes.light(box, width, height, self._gate, self._patience)
 
         image = light(box, width, height)
-        self._preparing.answered(located, light)
+        self._preparing.answered(located, light, routes.by_parts)
         return image
 
     def _is_tile(self, located: Located) -> bool:
@@ -320,12 +349,16 @@ class ImageService:
             self._look,
         )
 
+    def ruled(self, rules: str) -> None:
+        """Another policy is in force: what a static server may answer is found out anew."""
+        self._publisher.ruled(self._recipe + rules)
+
     def busy(self) -> bool:
         """Whether somebody is waiting for an image to be made by this process."""
         return self._working.count > 0
 
     def _store(self, located: Located) -> Store:
-        return self._derivatives if located.source.record.keep else self._unkept
+        return self._derivatives if located.stored else self._unkept
 
     def purge(self, identifier: str) -> None:
         """Forget everything of one identifier: record, source, derivatives."""

@@ -16,17 +16,21 @@ from typing import Any
 from iiif_proxy.values import (
     Network,
     boolean,
+    callable_name,
     colour,
     corners,
     document,
     folder,
     formats,
+    header,
+    mark,
     named,
     networks,
     number,
     one_of,
     plain,
     prefix,
+    rate,
     seconds,
     separator,
     size,
@@ -99,6 +103,9 @@ class Settings:
     unknown_ttl: float = setting(seconds, "10s", "how long an unknown identifier is remembered")
     stale_if_error: float = setting(
         seconds, "1d", "how long a stale source is still served while the origin fails"
+    )
+    stale_after: float = setting(
+        seconds, "0.5s", "how long the origin has to confirm a stale source before it is served"
     )
     source_max_bytes: int = setting(size, "2GiB", "largest source file")
     source_max_pixels: int = setting(
@@ -201,6 +208,31 @@ class Settings:
     sharpen: int = setting(
         number(0, 500), "0", "unsharp mask for what is scaled down, in percent (50 is much)"
     )
+    watermark: tuple[str, Path | None] = setting(
+        mark, "", "what is laid on answers: a picture's file, or words, as in `text:© Museum`"
+    )
+    watermark_font: Path | None = setting(
+        folder, "", "font (a file) of such words; empty: DejaVu, Noto or Liberation Sans"
+    )
+    watermark_position: str = setting(
+        one_of(
+            *(f"{y}{x}" for y in ("top-", "", "bottom-") for x in ("left", "right")),
+            "top",
+            "center",
+            "bottom",
+        ),
+        "bottom-right",
+        "where the watermark is: corners, `top`, `left`, `center`, `right`, `bottom`",
+    )
+    watermark_size: int = setting(
+        number(1, 100), "20", "how much of width and height it may take, in percent"
+    )
+    watermark_min: int = setting(
+        number(0), "200", "smallest answer that has it: pixels of the longer side"
+    )
+    watermark_tiles: bool = setting(
+        boolean, "off", "each tile has it too: without that, zooming is a way around it"
+    )
     jpeg_quality: int = setting(number(1, 100), "80", "JPEG quality")
     jpeg_subsampling: str = setting(one_of("4:2:0", "4:2:2", "4:4:4"), "4:2:0", "JPEG chroma")
     jpeg_progressive: bool = setting(boolean, "off", "progressive JPEG")
@@ -224,6 +256,36 @@ class Settings:
     )
     keep_rights: bool = setting(
         boolean, "off", "author and copyright of the source (EXIF, IPTC, XMP) go on into answers"
+    )
+    # Who may what
+    policy: Path | None = setting(
+        folder, "", "file of the policy (docs/access.md): who may see and make what, and how much"
+    )
+    public_create: str = setting(
+        one_of("none", "presets", "declared", "any"),
+        "any",
+        "without a policy: what strangers may have made that is not stored yet;"
+        " declared: the tiles and sizes of info.json",
+    )
+    public_rate: str | None = setting(
+        rate, "", "without a policy: how many images a stranger may have made, such as 60/minute"
+    )
+    rate_store: str = setting(
+        str,
+        "",
+        "where rates are counted: empty for a file in the cache folder, redis://… for several"
+        " machines",
+    )
+    rate_failing: str = setting(
+        one_of("refuse", "allow"),
+        "refuse",
+        "while that does not answer: nothing new is made, or as much as is asked",
+    )
+    classify: str | None = setting(
+        callable_name, "", "`package.module:function` that names the class of a caller"
+    )
+    class_header: str | None = setting(
+        header, "", "header in which a trusted proxy names the class of a caller"
     )
     # Answers
     max_age: float = setting(
@@ -350,6 +412,10 @@ def _together(values: Mapping[str, Any]) -> list[str]:
             f"{variable('upscaling')}: needs {variable('max_width')} or {variable('max_area')}"
             " (the specification asks for a limit)"
         )
+    for name in ("public_create", "public_rate"):
+        short = values[name] not in {"any", None}
+        if values["policy"] and short:
+            faults.append(f"{variable(name)}: is said in the policy, as [classes.public]")
     return faults
 
 

@@ -197,6 +197,16 @@ def went_stale() -> None:
     metrics.STALE.inc()
 
 
+def not_asked() -> None:
+    """A request was not sent to an origin that does not answer."""
+    metrics.REFUSED.inc()
+
+
+def origin_silent(silent: bool) -> None:
+    """An origin stopped answering, or answers again."""
+    (metrics.SILENT.inc if silent else metrics.SILENT.dec)()
+
+
 class Gate(Protocol):
     """A budget of decoded pixels (concurrency.Gate)."""
 

@@ -207,6 +207,33 @@ def document(text: str) -> Any:
     return found
 
 
+RATE = re.compile(
+    r"\s*([0-9]{1,9})\s*(?:/|per)\s*([0-9]{1,6})?\s*(second|minute|hour|day|month|year)s?\s*", re.I
+)
+
+
+def rate(text: str) -> str | None:
+    """`60/minute`, `5 per 10 seconds`; several with `;`. As the library limits reads it."""
+    if not text:
+        return None
+    parts = [RATE.fullmatch(part) for part in re.split("[;,]", text)]
+    if not all(part and int(part[1]) and part[2] != "0" for part in parts):
+        raise ValueError("a rate such as 60/minute, 1000/hour or 5/10 seconds")
+    return "; ".join(f"{p[1]} per {p[2] or 1} {p[3].lower()}" for p in parts if p)
+
+
+def callable_name(text: str) -> str | None:
+    if text and not re.fullmatch(r"[\w.]+:[\w.]+", text):
+        raise ValueError("package.module:function")
+    return text or None
+
+
+def header(text: str) -> str | None:
+    if text and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^`|~-]{1,100}", text):
+        raise ValueError("the name of a header such as X-Image-Class")
+    return text or None
+
+
 def threshold(text: str) -> int:
     """0: dithering."""
     if text == "dither":
@@ -215,6 +242,16 @@ def threshold(text: str) -> int:
         return number(1, 255)(text)
     except ValueError:
         raise ValueError("a whole number from 1 to 255, or dither") from None
+
+
+def mark(text: str) -> tuple[str, Path | None]:
+    """Words, or a file: `text:© Museum`, `/etc/iiif/logo.png`."""
+    if not text.startswith("text:"):
+        return "", folder(text)
+    words = text.removeprefix("text:").strip()
+    if not words or len(words) > 200 or not words.isprintable():
+        raise ValueError("a picture's file, or text: and up to 200 letters on one line")
+    return words, None
 
 
 def separator(text: str) -> str | None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from iiif_proxy.concurrency import Gate, SingleFlight
+from iiif_proxy.concurrency import Circuits, Gate, SingleFlight
+from iiif_proxy.errors import ProxyError
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.presets import PresetError, Presets, from_words
 from iiif_proxy.iiif.urls import encode
@@ -19,6 +20,7 @@ from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import describe, describe_parts
 from iiif_proxy.imaging.sessions import Sessions
+from iiif_proxy.imaging.watermark import Watermark, font_for, picture
 from iiif_proxy.paging import Paging
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.ranges import ByteSource
@@ -32,6 +34,7 @@ from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.base import NullStore, Store
 from iiif_proxy.stores.disk import DiskStore
 from iiif_proxy.stores.published import Published
+from iiif_proxy.telling import not_asked, origin_silent
 from iiif_proxy.upstream import Upstream
 from iiif_proxy.web.errors import guard
 from iiif_proxy.web.peers import Peers
@@ -46,7 +49,11 @@ BYTES_A_PIXEL = 4
 LEAST_WORKERS = 2
 
 
-def outside(settings: Settings, peers: Peers) -> App:
+def circuits_of() -> Circuits:
+    return Circuits(not_asked, origin_silent)
+
+
+def outside(settings: Settings, peers: Peers, circuits: Circuits) -> App:
     """The origin as a WSGI application, or one that has nothing."""
     if settings.origin is None:
         return nothing
@@ -57,6 +64,7 @@ def outside(settings: Settings, peers: Peers) -> App:
             read_timeout=settings.read_timeout,
             preserve_host=settings.preserve_host,
             trusted=peers.trusts,
+            circuits=circuits,
         )
     )
 
@@ -70,7 +78,7 @@ def nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
     return [body]
 
 
-def sources_of(settings: Settings, app: App | None) -> list[Source]:
+def sources_of(settings: Settings, app: App | None, circuits: Circuits) -> list[Source]:
     """One source a template. Without a wrapped app, `app:` is the origin, by HTTP directly."""
     found: list[Source] = []
     for template in settings.source:
@@ -92,12 +100,20 @@ def sources_of(settings: Settings, app: App | None) -> list[Source]:
                     read_timeout=settings.read_timeout,
                     total_timeout=settings.source_timeout,
                     redirect_hosts=settings.redirect_hosts,
+                    circuits=circuits,
                 )
             )
     return found
 
 
-def service_of(settings: Settings, app: App | None) -> ImageService:
+def service_of(
+    settings: Settings,
+    app: App | None,
+    circuits: Circuits,
+    rules: str = "",
+    for_all: Callable[[str], bool] = lambda identifier: True,
+) -> ImageService:
+    """`rules` names the policy, `for_all` says whether it lets everybody have an identifier."""
     folder = made(settings.cache_dir)
     records: Store = NullStore()
     bytes_store: Store = NullStore()
@@ -115,12 +131,12 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
     options = options_of(settings)
     look = look_of(settings)
     recipe = recipe_of(options, look, limits, features)
-    found = sources_of(settings, app)
+    found = sources_of(settings, app, circuits)
     published = None
     # A static server cannot tell the canonical spelling of a URL from the others it answers.
     wanted = settings.publish and not settings.canonical_redirect
     if folder is not None and wanted and some_may_be_shown(found[:1]):
-        published = Published(folder / "published", folder / "derivatives", recipe)
+        published = Published(folder / "published", folder / "derivatives", recipe + rules)
     sources = SourceCache(
         found,
         probe_with(reading),
@@ -132,6 +148,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         ttl=settings.source_ttl,
         unknown_ttl=settings.unknown_ttl,
         stale_if_error=settings.stale_if_error,
+        stale_after=settings.stale_after,
         max_bytes=settings.source_max_bytes,
         patience=settings.source_timeout + settings.connect_timeout,
         unshow=lambda identifier: published.unpublish(encode(identifier)) if published else None,
@@ -146,7 +163,7 @@ def service_of(settings: Settings, app: App | None) -> ImageService:
         options=options,
         look=look,
         recipe=recipe,
-        publisher=Publisher(published, sources, derivatives, settings.max_age),
+        publisher=Publisher(published, sources, derivatives, settings.max_age, for_all),
         sessions=Sessions(folder and folder / "sessions", memory // 2, look),
         folder=folder,
         write_ahead=settings.write_ahead,
@@ -249,6 +266,35 @@ def look_of(settings: Settings) -> Look:
         scaling=Scaling(settings.filter, settings.linear_light),
         sharpen=settings.sharpen,
         threshold=settings.bitonal,
+        mark=mark_of(settings),
+    )
+
+
+def mark_of(settings: Settings) -> Watermark | None:
+    text, path = settings.watermark
+    font, size, rgba = "", (0, 0), b""
+    if text:
+        try:
+            font = font_for(text, str(settings.watermark_font or ""))
+        except ValueError as cause:
+            raise SettingsError([f"IIIF_PROXY_WATERMARK_FONT: {cause}"]) from cause
+    elif path is None:
+        return None
+    else:
+        try:
+            size, rgba = picture(str(path))
+        except (OSError, ProxyError) as cause:
+            fault = f"IIIF_PROXY_WATERMARK: {str(path)!r} is no picture that can be read here"
+            raise SettingsError([fault]) from cause
+    return Watermark(
+        position=settings.watermark_position,
+        percent=settings.watermark_size,
+        least=settings.watermark_min,
+        tiles=settings.watermark_tiles,
+        text=text,
+        font=font,
+        size=size,
+        rgba=rgba,
     )
 
 

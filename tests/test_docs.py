@@ -36,6 +36,13 @@ def test_settings_and_files_that_are_named_exist(path: Path) -> None:
         assert (ROOT / target).exists(), target
 
 
+def test_tests_that_are_named_exist() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (ROOT / "docs/fidelity.md").read_text("utf-8"))
+    assert len(named) > 40
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text("utf-8"), name
+
+
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_commands_that_are_named_parse(path: Path) -> None:
     found = re.findall(

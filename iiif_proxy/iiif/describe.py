@@ -3,19 +3,42 @@
 from collections.abc import Collection
 from typing import Any
 
-from iiif_proxy.iiif.model import Features, ImageInfo, Limits
+from iiif_proxy.iiif.model import Features, ImageInfo, Limits, Scope
 from iiif_proxy.iiif.tiles import sizes, tiling
 
 PROTOCOL = "http://iiif.io/api/image"
-# Level 2 of both versions implies these two.
-LEVEL2_FORMATS = frozenset({"jpg", "png"})
+# What levels imply (the compliance documents). 3.0 has regionSquare in level 1, 2.1 in none.
+LEVEL_FORMATS = ({"jpg"}, {"jpg"}, {"jpg", "png"})
+_HTTP = frozenset({"baseUriRedirect", "cors", "jsonldMediaType"})
+_SIZES_1 = frozenset({"sizeByW", "sizeByH"})
+LEVEL_2 = frozenset({"regionByPct", "sizeByPct", "sizeByConfinedWh", "sizeByWh", "rotationBy90s"})
+LEVEL_1 = frozenset({"regionByPx"}) | _SIZES_1 | _HTTP
 
 
-def sizes_of(info: ImageInfo, limits: Limits, features: Features) -> list[dict[str, int]]:
-    return [{"width": width, "height": height} for width, height in sizes(info, limits, features)]
+def level_of(scope: Scope, features: Features) -> int:
+    """The highest level all of which is offered: 0 without any regions or sizes."""
+    if not (scope.regions and scope.sizes):
+        return 0
+    return 2 if scope.turns and "png" in features.formats else 1
 
 
-def tiles_of(info: ImageInfo, limits: Limits, features: Features) -> list[dict[str, Any]]:
+def profile_of(profile: str, scope: Scope, features: Features) -> str:
+    """The URI of the level, out of that of level 2."""
+    return profile.replace("level2", f"level{level_of(scope, features)}")
+
+
+def sizes_of(
+    info: ImageInfo, limits: Limits, features: Features, scope: Scope
+) -> list[dict[str, int]]:
+    found = sizes(info, limits, features) if scope.listed is None else scope.listed
+    return [{"width": width, "height": height} for width, height in found]
+
+
+def tiles_of(
+    info: ImageInfo, limits: Limits, features: Features, scope: Scope
+) -> list[dict[str, Any]]:
+    if not scope.tiles:
+        return []
     tiles = tiling(info, limits, features)
     return [
         {
@@ -35,9 +58,11 @@ def limits_of(limits: Limits) -> dict[str, int]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def qualities_of(info: ImageInfo, implied: Collection[str]) -> list[str]:
+def qualities_of(info: ImageInfo, implied: Collection[str], scope: Scope) -> list[str]:
     """Qualities beyond those implied: only such as this source can show."""
-    if info.bilevel:
+    if not scope.qualities:
+        found = []
+    elif info.bilevel:
         found = ["bitonal"]
     elif info.gray:
         found = ["gray", "bitonal"]
@@ -46,19 +71,34 @@ def qualities_of(info: ImageInfo, implied: Collection[str]) -> list[str]:
     return [quality for quality in found if quality not in implied]
 
 
-def formats_of(features: Features) -> list[str]:
-    """Formats beyond level 2."""
-    return [format for format in features.formats if format not in LEVEL2_FORMATS]
+def formats_of(features: Features, scope: Scope) -> list[str]:
+    """Formats beyond the level."""
+    implied = LEVEL_FORMATS[level_of(scope, features)]
+    return [format for format in features.formats if format not in implied]
 
 
-def features_of(features: Features, enlarging: str, *more: str) -> list[str]:
-    """Feature names beyond level 2; `enlarging` is what the version calls enlarging."""
-    found = {"canonicalLinkHeader", "mirroring", "profileLinkHeader", *more}
-    if features.rotation_arbitrary:
-        found.add("rotationArbitrary")
-    if features.upscaling:
-        found.add(enlarging)
-    return sorted(found)
+def features_of(
+    features: Features,
+    scope: Scope,
+    enlarging: str,
+    level_1: frozenset[str],
+) -> list[str]:
+    """Feature names beyond the level; `enlarging` is what the version calls enlarging, `level_1`
+    what it has in that level."""
+    found = {"canonicalLinkHeader", "profileLinkHeader", *_HTTP}
+    if scope.regions:
+        found |= {"regionByPx", "regionByPct", "regionSquare"}
+    if scope.sizes:
+        found |= {"sizeByConfinedWh", "sizeByPct", "sizeByWh", *_SIZES_1}
+        if features.upscaling:
+            found.add(enlarging)
+    if scope.turns:
+        found |= {"mirroring", "rotationBy90s"}
+        if features.rotation_arbitrary:
+            found.add("rotationArbitrary")
+    level = level_of(scope, features)
+    implied = (frozenset(), level_1, level_1 | LEVEL_2)[level]
+    return sorted(found - implied)
 
 
 def present(values: dict[str, Any]) -> dict[str, Any]:

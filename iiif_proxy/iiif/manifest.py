@@ -1,5 +1,6 @@
 """Presentation API 3.0: a manifest that shows one image."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from iiif_proxy.iiif.describe import present
@@ -19,12 +20,18 @@ def document(
     limits: Limits,
     extras: Extras,
     annotations: str | None = None,
+    thumbnails: Sequence[tuple[int, int]] | None = None,
+    guards: Extras | None = None,
 ) -> dict[str, Any]:
     """`uri` is the image's base URI, `version` that of its Image API; `annotations`: the URL of an
-    annotation page."""
+    annotation page; `thumbnails`: the sizes that may be asked, None: any; `guards`: the services
+    that lead to a login, with their contexts."""
+    guards = guards or Extras()
     whole = Box(0, 0, info.width, info.height)
     width, height = largest(whole, limits, False)
     small_width, small_height = largest(whole, limits, False, THUMBNAIL)
+    if thumbnails is not None:
+        small_width, small_height = nearest(thumbnails, small_width) or (width, height)
     service = [service_of(uri, version)]
     small = f"{small_width},{small_height}" if version == 3 else f"!{small_width},{small_height}"
     image = {
@@ -33,7 +40,7 @@ def document(
         "format": "image/jpeg",
         "width": width,
         "height": height,
-        "service": service,
+        "service": [*service, *(guards.service or [])],
     }
     thumbnail = {
         "id": f"{uri}/full/{small}/0/default.jpg",
@@ -54,7 +61,7 @@ def document(
     notes = [{"id": annotations, "type": "AnnotationPage"}] if annotations else None
     return present(
         {
-            "@context": CONTEXT,
+            "@context": [*guards.context, CONTEXT] if guards.context else CONTEXT,
             "id": f"{uri}/manifest.json",
             "type": "Manifest",
             "label": {"none": [label]},
@@ -79,6 +86,12 @@ def document(
             ],
         }
     )
+
+
+def nearest(sizes: Sequence[tuple[int, int]], width: int) -> tuple[int, int] | None:
+    """The smallest at least as wide, else the largest."""
+    found = sorted(sizes)
+    return next((size for size in found if size[0] >= width), found[-1] if found else None)
 
 
 def canvas_of(uri: str) -> str:

@@ -68,6 +68,25 @@ class Features:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """How much of the specification one caller may ask of one image: what info.json declares.
+
+    `regions`, `sizes`: any; `turns`: mirroring and right angles; `qualities`: others than default.
+    `tiles`: those of the tiling. `listed`: the sizes of the whole image, None: those of the tiling.
+    """
+
+    regions: bool = True
+    sizes: bool = True
+    turns: bool = True
+    qualities: bool = True
+    tiles: bool = True
+    listed: tuple[tuple[int, int], ...] | None = None
+
+
+EVERYTHING = Scope()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One derivative, exactly: crop `box`, scale to `width` x `height`, mirror, turn, colour, save.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from iiif_proxy.errors import InvalidRequest, NotSupported
-from iiif_proxy.iiif.model import Extras, Features, ImageInfo, Limits, Plan
+from iiif_proxy.iiif.model import Extras, Features, ImageInfo, Limits, Plan, Scope
 from iiif_proxy.iiif.params import Region, Rotation, Size, largest, region_text, rotation_text
 from iiif_proxy.iiif.tiles import turned
 
@@ -36,7 +36,14 @@ class Api(Protocol):
     ) -> str | None: ...
 
     def document(
-        self, info: ImageInfo, uri: str, limits: Limits, features: Features, extras: Extras, /
+        self,
+        info: ImageInfo,
+        uri: str,
+        limits: Limits,
+        features: Features,
+        extras: Extras,
+        scope: Scope = ...,
+        /,
     ) -> dict[str, Any]: ...
 
     def content_type(self, accept: str | None, /) -> str: ...

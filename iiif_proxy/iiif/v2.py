@@ -5,16 +5,19 @@ from typing import Any
 from iiif_proxy.errors import InvalidRequest
 from iiif_proxy.iiif.accept import Offer, choose
 from iiif_proxy.iiif.describe import (
+    LEVEL_1,
     PROTOCOL,
     features_of,
     formats_of,
+    level_of,
     limits_of,
     present,
+    profile_of,
     qualities_of,
     sizes_of,
     tiles_of,
 )
-from iiif_proxy.iiif.model import Extras, Features, ImageInfo, Limits, Plan
+from iiif_proxy.iiif.model import EVERYTHING, Extras, Features, ImageInfo, Limits, Plan, Scope
 from iiif_proxy.iiif.params import (
     EXPLICIT,
     Size,
@@ -29,7 +32,12 @@ CONTEXT = "http://iiif.io/api/image/2/context.json"
 PROFILE = "http://iiif.io/api/image/2/level2.json"
 
 _SENTENCE = "The size must be full, max, w, ,h w,h !w,h or pct:n."
-_LEVEL2_QUALITIES = frozenset({"default", "bitonal"})
+_IMPLIED_QUALITIES = (
+    frozenset({"default"}),
+    frozenset({"default"}),
+    frozenset({"default", "bitonal"}),
+)
+_LEVEL_1 = LEVEL_1 | {"sizeByPct"}
 _FULL = Size("full")
 # "If the client explicitly wants the JSON-LD content-type, then it MUST specify this" (5.1).
 _OFFERS = (
@@ -68,13 +76,19 @@ def also_named(plan: Plan, info: ImageInfo, limits: Limits, features: Features) 
 
 
 def document(
-    info: ImageInfo, uri: str, limits: Limits, features: Features, extras: Extras
+    info: ImageInfo,
+    uri: str,
+    limits: Limits,
+    features: Features,
+    extras: Extras,
+    scope: Scope = EVERYTHING,
 ) -> dict[str, Any]:
     """Section 5: info.json of the image with base URI `uri`."""
+    implied = _IMPLIED_QUALITIES[level_of(scope, features)]
     profile = {
-        "formats": formats_of(features),
-        "qualities": qualities_of(info, _LEVEL2_QUALITIES),
-        "supports": features_of(features, "sizeAboveFull", "regionSquare"),
+        "formats": formats_of(features, scope),
+        "qualities": qualities_of(info, implied, scope),
+        "supports": features_of(features, scope, "sizeAboveFull", _LEVEL_1),
         **limits_of(limits),
     }
     return present(
@@ -84,9 +98,9 @@ def document(
             "protocol": PROTOCOL,
             "width": info.width,
             "height": info.height,
-            "sizes": sizes_of(info, limits, features),
-            "tiles": tiles_of(info, limits, features),
-            "profile": [PROFILE, present(profile)],
+            "sizes": sizes_of(info, limits, features, scope),
+            "tiles": tiles_of(info, limits, features, scope),
+            "profile": [profile_of(PROFILE, scope, features), present(profile)],
             "attribution": extras.attribution,
             "license": extras.license or extras.rights,
             "logo": extras.logo,

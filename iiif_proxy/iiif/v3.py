@@ -5,16 +5,18 @@ from typing import Any
 from iiif_proxy.errors import NotSupported
 from iiif_proxy.iiif.accept import Offer, choose
 from iiif_proxy.iiif.describe import (
+    LEVEL_1,
     PROTOCOL,
     features_of,
     formats_of,
+    level_of,
     limits_of,
     present,
     qualities_of,
     sizes_of,
     tiles_of,
 )
-from iiif_proxy.iiif.model import Extras, Features, ImageInfo, Limits, Plan
+from iiif_proxy.iiif.model import EVERYTHING, Extras, Features, ImageInfo, Limits, Plan, Scope
 from iiif_proxy.iiif.params import ALL, NONE, Size, largest, region_text, rotation_text
 from iiif_proxy.iiif.params import parse_quality as parse_quality
 
@@ -23,7 +25,8 @@ CONTEXT = "http://iiif.io/api/image/3/context.json"
 PROFILE = "http://iiif.io/api/image/3/level2.json"
 
 _SENTENCE = "The size must be max, w, ,h w,h !w,h or pct:n, with ^ before it to enlarge."
-_LEVEL2_QUALITIES = frozenset({"default"})
+_IMPLIED_QUALITIES = frozenset({"default"})
+_LEVEL_1 = LEVEL_1 | {"regionSquare", "sizeByWh"}
 _OFFERS = (
     Offer(f'application/ld+json;profile="{CONTEXT}"', "application/ld+json", CONTEXT),
     Offer("application/json", "application/json"),
@@ -60,7 +63,12 @@ def also_named(plan: Plan, info: ImageInfo, limits: Limits, features: Features) 
 
 
 def document(
-    info: ImageInfo, uri: str, limits: Limits, features: Features, extras: Extras
+    info: ImageInfo,
+    uri: str,
+    limits: Limits,
+    features: Features,
+    extras: Extras,
+    scope: Scope = EVERYTHING,
 ) -> dict[str, Any]:
     """Section 5: info.json of the image with base URI `uri`."""
     return present(
@@ -69,17 +77,17 @@ def document(
             "id": uri,
             "type": "ImageService3",
             "protocol": PROTOCOL,
-            "profile": "level2",
+            "profile": f"level{level_of(scope, features)}",
             "width": info.width,
             "height": info.height,
             **limits_of(limits),
-            "sizes": sizes_of(info, limits, features),
-            "tiles": tiles_of(info, limits, features),
+            "sizes": sizes_of(info, limits, features, scope),
+            "tiles": tiles_of(info, limits, features, scope),
             "preferredFormats": [f for f in features.preferred_formats if f in features.formats],
             "rights": extras.rights,
-            "extraQualities": qualities_of(info, _LEVEL2_QUALITIES),
-            "extraFormats": formats_of(features),
-            "extraFeatures": features_of(features, "sizeUpscaling"),
+            "extraQualities": qualities_of(info, _IMPLIED_QUALITIES, scope),
+            "extraFormats": formats_of(features, scope),
+            "extraFeatures": features_of(features, scope, "sizeUpscaling", _LEVEL_1),
             "partOf": _listed(extras.part_of),
             "seeAlso": _listed(extras.see_also),
             "service": _listed(extras.service),

@@ -178,12 +178,16 @@ def _arguments(format: str, mode: str, options: EncodeOptions) -> dict[str, Any]
     if format == "tif":
         return {"compression": "group4" if two_colours else _TIFF[options.tiff_compression]}
     if format == "jp2":
-        return {
-            "irreversible": True,
-            "quality_mode": "dB",
-            "quality_layers": [options.jp2_quality],
-            "mct": 1,
-        }
+        return (
+            {}
+            if two_colours
+            else {
+                "irreversible": True,
+                "quality_mode": "dB",
+                "quality_layers": [options.jp2_quality],
+                "mct": 1,
+            }
+        )
     if format == "pdf":
         # By itself Pillow would write the file's name as title, and the time.
         nothing = {"title": None, "creationDate": None, "modDate": None, "producer": None}

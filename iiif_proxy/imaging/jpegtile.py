@@ -77,27 +77,3 @@ def complete(tables: bytes, stream: bytes) -> bytes:
     if stream[:2] != SOI:
         raise broken("a tile that is no JPEG")
     return SOI + tables + stream[2:] if tables else stream
-
-
-def as_file(stream: bytes, frame: Frame) -> bytes | None:
-    """A complete stream as a JFIF file of its own; None for what not everybody decodes.
-
-    Only 8-bit gray, 4:4:4 and 4:2:0. Tables and pixels are copied, any other segment (metadata,
-    thumbnails, another idea of the colours) is left out.
-    """
-    if frame.process not in (0xC0, 0xC1, 0xC2) or frame.bits != 8:
-        return None
-    if len(frame.sampling) == 1:
-        pass
-    elif frame.sampling not in (((1, 1),) * 3, ((2, 2), (1, 1), (1, 1))):
-        return None
-    for marker, segment in frame.segments:
-        # Adobe's mark with another transform than YCbCr: without it the colours would change.
-        if marker == 0xEE and segment[4:9] == b"Adobe" and segment[15:16] != b"\x01":
-            return None
-    body = stream[frame.scan :]
-    end = body.rfind(EOI)
-    if end < 0:
-        return None
-    kept = b"".join(segment for marker, segment in frame.segments if marker in _PLAIN)
-    return SOI + _JFIF + kept + body[: end + 2]

@@ -2,9 +2,13 @@
 
 import hashlib
 from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
 
 from iiif_proxy.imaging.pixels import Colour
 from iiif_proxy.imaging.resample import PLAIN, Scaling
+
+if TYPE_CHECKING:
+    from iiif_proxy.imaging.watermark import Watermark
 
 WHITE = (255, 255, 255)
 STRIP, EMBED, KEEP = "strip", "embed", "keep"
@@ -20,7 +24,8 @@ class Look:
     "embed": all is sRGB, and says so; "keep": RGB and gray keep the colours and the profile they
     came with. `cmyk` is the profile of CMYK that has none; b"": plain subtraction. `sharpen` is
     in percent of an unsharp mask, for what was scaled down; 0: not at all. `threshold`: from
-    which gray on bitonal is white; 0: it is dithered.
+    which gray on bitonal is white; 0: it is dithered. `mark` is laid on answers that are to have
+    it (`Watermark.on`).
     """
 
     background: Colour = WHITE
@@ -30,6 +35,7 @@ class Look:
     scaling: Scaling = PLAIN
     sharpen: int = 0
     threshold: int = 128
+    mark: "Watermark | None" = None
 
     @property
     def digest(self) -> str:

@@ -117,7 +117,9 @@ def work(image: Image.Image, orientation: int, plan: Plan, progressive: bool) ->
     box = stored.box(plan.box)
     move = both(TURNS.get(orientation), MOVES.get((plan.mirror, int(plan.degrees))))
     whole = (box.width, box.height) == image.size
-    if move is None and whole:
+    # What is progressive stays so; what is not becomes so if that is set.
+    again = progressive and not image.info.get("progressive")
+    if move is None and whole and not again:
         return Work((), 0, plain)
     across, down = _unit(layers)
     cut_off = (move in _WHOLE_WIDTH and box.width % across) or (
@@ -133,6 +135,7 @@ def work(image: Image.Image, orientation: int, plan: Plan, progressive: bool) ->
         # For itself: what is cut first may be turned where the whole image may not.
         ways.append(("-perfect", *_SWITCHES[move]))
     if progressive:
+        ways = ways or [()]
         ways[-1] = ("-progressive", *ways[-1])
     memory = _memory(layers, *image.size)
     if memory > _MOST:

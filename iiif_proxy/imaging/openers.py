@@ -27,7 +27,7 @@ from PIL.XbmImagePlugin import XbmImageFile
 from PIL.XpmImagePlugin import XpmImageFile
 
 from iiif_proxy.errors import NotFound
-from iiif_proxy.imaging import heif, jpeg2000, pages, pdf, tiffdeep, webp
+from iiif_proxy.imaging import heif, jp2area, jpeg2000, pages, pdf, tiffdeep, webp
 from iiif_proxy.imaging.deep import DeepPng
 from iiif_proxy.imaging.heif import Heif
 from iiif_proxy.imaging.pdf import Pdf
@@ -61,15 +61,32 @@ class _Mpo(MpoImageFile):
 
 
 class Jpeg2000(Jpeg2KImageFile):
-    """With the colour profile, and `halvings`: how often it can be halved while it is decoded."""
+    """With the colour profile, and `facts.halvings`: how often it can be halved in decoding."""
 
     def _open(self) -> None:
         super()._open()
         assert self.fp is not None
-        facts = jpeg2000.read_facts(self.fp)
-        self.halvings = facts.halvings
+        self.facts = facts = jpeg2000.read_facts(self.fp)
         if facts.icc_profile:
             self.info["icc_profile"] = facts.icc_profile
+
+    @property
+    def by_parts(self) -> bool:
+        """Whether `part` can be used."""
+        plain = self.facts.plain and self.mode in jp2area.BANDS and self._descriptor() is not None
+        return plain and jp2area.library() is not None
+
+    def _descriptor(self) -> int | None:
+        try:
+            return self.fp.fileno() if self.fp is not None else None
+        except OSError:  # in memory
+            return None
+
+    def part(self, area: tuple[int, int, int, int], halvings: int) -> Image.Image:
+        """Pixels between left, top, right, bottom of the full image, halved so often."""
+        return jp2area.decoded(
+            f"/dev/fd/{self._descriptor()}", self.mode, self.facts.boxed, area, halvings
+        )
 
     def load(self) -> Any:
         """Decode at 1 / 2**reduce, rounded up as OpenJPEG rounds.

@@ -4,6 +4,7 @@ import functools
 import importlib.util
 
 from iiif_proxy.errors import OriginFailed
+from iiif_proxy.imaging import jp2area
 
 # format -> its name, the extra, what that must have brought (any one of the modules)
 _EXTRAS = {
@@ -39,4 +40,5 @@ def missing(format: str) -> OriginFailed:
 
 def installed() -> dict[str, bool]:
     """Which extras are here, by their names."""
-    return {extra: module(format) is not None for format, (_, extra, _) in _EXTRAS.items()}
+    found = {extra: module(format) is not None for format, (_, extra, _) in _EXTRAS.items()}
+    return {**found, "jp2": jp2area.installed()}

@@ -40,6 +40,7 @@ class Pdf(ByRegion):
         scale = self._dpi / POINTS_AN_INCH
         self._size = max(1, round(width * scale)), max(1, round(height * scale))
         self._mode = "RGB"
+        self.info["dpi"] = (self._dpi, self._dpi)
 
     def _made(self) -> Image.Image:
         return self.region(self.size, Box(0, 0, *self.size), *self.size)[0]

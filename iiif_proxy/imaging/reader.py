@@ -1,5 +1,6 @@
 """The only door to pixels: a header read, and a region of the upright image at a size."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import asdict
@@ -31,7 +32,7 @@ from iiif_proxy.imaging.reading import (
     load,
     open_file,
 )
-from iiif_proxy.imaging.resample import Edges, on_grid, resample
+from iiif_proxy.imaging.resample import Edges, needed, on_grid, resample
 from iiif_proxy.imaging.signatures import HEAD, sniff
 from iiif_proxy.imaging.words import heard, of_blocks
 
@@ -167,10 +168,11 @@ class Reader:
             close=True,
         )
 
-    def cost(self, box: Box, width: int, height: int) -> int:
+    def cost(self, box: Box, width: int, height: int, by_parts: bool = False) -> int:
         """The pixels that `read` holds for this: those decoded and those answered.
 
-        Known without the file; a JPEG 2000 is taken to have the usual number of resolutions.
+        Known without the file; a JPEG 2000 is taken to have the usual number of resolutions, and
+        `by_parts` says whether no more than the box of it is decoded.
         """
         shrink = 1
         if self.info.format == "pdf":
@@ -181,7 +183,8 @@ class Reader:
             shrink = _dct_scale(box, width, height)
         elif self.info.format == "jp2":
             shrink = 1 << _halvings(box, width, height, _USUAL_HALVINGS)
-        return -(-self.info.width // shrink) * -(-self.info.height // shrink) + width * height
+        read = (box.width, box.height) if by_parts else (self.info.width, self.info.height)
+        return -(-read[0] // shrink) * -(-read[1] // shrink) + width * height
 
     def _decode(
         self, image: ImageFile.ImageFile, box: Box, width: int, height: int
@@ -205,8 +208,23 @@ class Reader:
         square's first pixel. So all lies up to half a reduced pixel further to the right and
         down, and the last half pixel is not there at all: the rim is repeated.
         """
-        halvings = _halvings(box, width, height, image.halvings)
-        if not halvings or self._look.scaling.linear:
+        linear = self._look.scaling.linear
+        halvings = 0 if linear else _halvings(box, width, height, image.facts.halvings)
+        factor = 1 << halvings
+        shift = 0.5 - 0.5 / factor
+        corners = (box.x, box.y, box.x + box.width, box.y + box.height)
+        x0, y0, x1, y1 = (corner / factor + shift for corner in corners)
+        rim = 1 if halvings else 0
+        if image.by_parts and not self._reading.partial:
+            size = tuple(-(-side // factor) for side in image.size)
+            rect = needed((x0, y0, x1, y1), width, height, (size[0] + rim, size[1] + rim))
+            x, y, right, bottom = rect
+            if 2 * (right - x) * (bottom - y) < size[0] * size[1]:
+                end = min(right * factor, image.width), min(bottom * factor, image.height)
+                with contextlib.suppress(*FAULTS):  # what is wrong with it is found out below
+                    part = image.part((x * factor, y * factor, *end), halvings)
+                    return padded(part, 0, 0, rim, rim), (x0 - x, y0 - y, x1 - x, y1 - y)
+        if not halvings:
             load(image, self._reading)
             return image, _edges(box, 1, image)
         image.reduce = halvings
@@ -216,10 +234,6 @@ class Reader:
             with self._opened() as again:
                 load(again, self._reading)
                 return again, _edges(box, 1, again)
-        factor = 1 << halvings
-        shift = 0.5 - 0.5 / factor
-        corners = (box.x, box.y, box.x + box.width, box.y + box.height)
-        x0, y0, x1, y1 = (corner / factor + shift for corner in corners)
         return padded(image, 0, 0, 1, 1), (x0, y0, x1, y1)
 
 

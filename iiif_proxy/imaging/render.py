@@ -12,6 +12,7 @@ from iiif_proxy.imaging.color import to_srgb
 from iiif_proxy.imaging.encode import FORMATS
 from iiif_proxy.imaging.look import DEFAULT, EMBED, Look
 from iiif_proxy.imaging.pixels import Colour, bare, flatten, padded, profile_in
+from iiif_proxy.imaging.watermark import Watermark, marked
 
 THRESHOLD = 128
 _T = Image.Transpose
@@ -28,12 +29,15 @@ MOVES = {
 _ALPHA = ("LA", "RGBA")
 
 
-def render(pixels: Image.Image, plan: Plan, look: Look = DEFAULT) -> Image.Image:
+def render(
+    pixels: Image.Image, plan: Plan, look: Look = DEFAULT, mark: Watermark | None = None
+) -> Image.Image:
     """Cropped and scaled pixels (L, LA, RGB, RGBX, RGBA) to what the format is given.
 
     Mode 1 for bitonal, L or LA for gray, and no other for color. Alpha, also of turned corners,
     is kept where the format has it and the quality is not bitonal; else everything lies on the
-    look's background. A profile that was kept, or is to be embedded, is `info["icc_profile"]`.
+    look's background, and then `mark` on all that. A profile that was kept, or is to be embedded,
+    is `info["icc_profile"]`.
     """
     kept = profile_in(pixels)
     if kept and (plan.quality != "default" or not FORMATS[plan.format].profile):
@@ -47,6 +51,8 @@ def render(pixels: Image.Image, plan: Plan, look: Look = DEFAULT) -> Image.Image
         pixels = pixels if move is None else pixels.transpose(move)
     if plan.quality == "bitonal" or not FORMATS[plan.format].alpha:
         pixels = flatten(pixels, look.background)
+    if mark is not None:
+        pixels = marked(pixels, mark)
     if plan.quality == "gray":
         pixels = pixels.convert("LA" if pixels.mode in _ALPHA else "L")
     elif plan.quality == "color" and pixels.mode in ("L", "LA"):

@@ -133,6 +133,15 @@ def _scaler(
     return scaled
 
 
+def needed(
+    edges: Edges, width: int, height: int, size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what `resample` looks at, in an image of that size."""
+    x0, y0, x1, y1 = edges
+    across, down = _Axis(x0, x1, width, size[0]), _Axis(y0, y1, height, size[1])
+    return across.start, down.start, across.stop, down.stop
+
+
 class _Axis:
     """One direction: which whole source pixels are needed, by how much they are averaged first.
 

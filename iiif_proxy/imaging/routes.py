@@ -1,5 +1,6 @@
 """Which way to the pixels: chosen before any of them is touched."""
 
+import functools
 import io
 import os
 from collections.abc import Callable
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from PIL import Image
 
 from iiif_proxy.iiif.model import Box, ImageInfo, Plan
-from iiif_proxy.imaging import lossless
+from iiif_proxy.imaging import jp2area, lossless
 from iiif_proxy.imaging.color import prepared, unchanged
 from iiif_proxy.imaging.encode import EncodeOptions
 from iiif_proxy.imaging.formats import opened
 from iiif_proxy.imaging.levels import WHOLE, LevelsLost
 from iiif_proxy.imaging.look import DEFAULT, Look
+from iiif_proxy.imaging.openers import Jpeg2000
 from iiif_proxy.imaging.orientation import orientation_of
 from iiif_proxy.imaging.reader import Reader, probe
 from iiif_proxy.imaging.reading import Reading, load
@@ -155,10 +157,21 @@ class Routes:
             or (box.width, box.height) == (info.width, info.height)
             or info.width * info.height < SESSION_LEAST
             or not self._sessions.fits(info.width, info.height)
+            or self.by_parts
         ):
             return False
         fine = box.width < 2 * width or box.height < 2 * height
         return tile or fine or self._sessions.asked(self._key) > PARTS
+
+    @functools.cached_property
+    def by_parts(self) -> bool:
+        """Whether a part can be decoded without the rest."""
+        info = self._info
+        if info.format != "jp2" or self._reading.partial or not jp2area.installed():
+            return bool(info.tile_width)
+        held = self._content(True)  # may be all that keeps the path alive
+        with opened(held.path, self._reading) as image:
+            return isinstance(image, Jpeg2000) and image.by_parts
 
     def straight(
         self,
@@ -201,7 +214,8 @@ class Routes:
         reader = Reader(
             lambda: self._file(held), self._info, reading=self._reading, look=self._look
         )
-        with gate.enter(reader.cost(box, width, height), timeout):
+        by_parts = self._info.width * self._info.height >= SESSION_LEAST and self.by_parts
+        with gate.enter(reader.cost(box, width, height, by_parts), timeout):
             return reader.read(box, width, height)
 
     def _tiles(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:

@@ -10,14 +10,13 @@ from PIL import Image
 from iiif_proxy.errors import NotFound, NotSupported
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.iiif.tiles import scale_factors
-from iiif_proxy.imaging import jpegtile, tiffcanvas, tiffcodec
+from iiif_proxy.imaging import tiffcanvas, tiffcodec
 from iiif_proxy.imaging.color import MAX_PROFILE, coarse, finished
 from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.orientation import Stored, upright
 from iiif_proxy.imaging.reading import NO_PAGE
 from iiif_proxy.imaging.tifflevel import (
     ICC_PROFILE,
-    JPEG,
     ORIENTATION,
     Level,
 )
@@ -116,39 +115,6 @@ class Page:
         view = exact(views, region, width, height) or nearest(views, region, width, height)
         return tiffcanvas.price(view, region, width, height)
 
-    def raw_tile(self, box: Box, width: int, height: int) -> bytes | None:
-        """The stored JPEG of the tile that is asked, as a JFIF file; None if it would not be right.
-
-        Right is: exactly one full tile of a level, upright, no colour profile, gray or YCbCr
-        4:4:4 or 4:2:0. The pixels are not looked at.
-        """
-        if not self.supported or self.orientation != 1 or self.icc_profile:
-            return None
-        view = exact(self._views, box, width, height)
-        if view is None or view.shrink != 1 or view.level.compression != JPEG:
-            return None
-        level = view.level
-        if level.planar or (level.photometric, level.samples) not in ((6, 3), (1, 1)):
-            return None
-        left, top = box.x // view.factor, box.y // view.factor
-        if left % level.tile_width or top % level.tile_height:
-            return None
-        if (width, height) != (level.tile_width, level.tile_height):
-            return None
-        if left + width > level.width or top + height > level.height:
-            return None
-        row, column = top // level.tile_height, left // level.tile_width
-        span = level.locate([row], [column])[0][0]
-        if span[1] == 0:
-            return None
-        stream = jpegtile.complete(level.tables, tiffcanvas.stored(self._cache, [span])[0])
-        frame = jpegtile.parse_frame(stream)
-        if (frame.width, frame.height) != (width, height):
-            return None
-        if len(frame.sampling) != level.samples:
-            return None
-        return jpegtile.as_file(stream, frame)
-
     def _checked_views(self) -> tuple[View, ...]:
         if not self._views:
             raise NotSupported("This kind of TIFF cannot be decoded here.")
@@ -210,7 +176,3 @@ class Tiff:
     def read(self, box: Box, width: int, height: int, look: Look = DEFAULT) -> Image.Image:
         """See Page.read."""
         return self.page.read(box, width, height, look)
-
-    def raw_tile(self, box: Box, width: int, height: int) -> bytes | None:
-        """See Page.raw_tile."""
-        return self.page.raw_tile(box, width, height)

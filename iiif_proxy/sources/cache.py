@@ -49,6 +49,7 @@ class SourceCache:
         ttl: float = 3600,
         unknown_ttl: float = 10,
         stale_if_error: float = 86400,
+        stale_after: float = 0.5,
         failing_pause: float = 5,
         max_bytes: int = 2 << 30,
         patience: float = 150,
@@ -70,6 +71,7 @@ class SourceCache:
             self._local,
             ttl=ttl,
             stale_if_error=stale_if_error,
+            stale_after=stale_after,
             failing_pause=failing_pause,
             patience=patience,
         )
@@ -89,9 +91,10 @@ class SourceCache:
         record = self._known.find(name, identifier)
         if record is not None and record.fresh_until > time.time():
             return SourceImage(record)
-        # Most likely a 304: a thread of its own (0.1 to 0.3 ms) would gain nothing.
-        again = record is not None
-        return self._fetches.get(Wanted(identifier, name, environ), whole, here=again)
+        wanted = Wanted(identifier, name, environ)
+        if record is not None and not whole and self._threaded:
+            return self._fetches.confirm(wanted, record)
+        return self._fetches.get(wanted, whole, here=record is not None)
 
     def content(self, image: SourceImage, environ: Environ, whole: bool = True) -> Held:
         """The bytes of a source, fetched again if they were lost.

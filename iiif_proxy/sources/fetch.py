@@ -60,6 +60,7 @@ class Fetches:
         *,
         ttl: float,
         stale_if_error: float,
+        stale_after: float,
         failing_pause: float,
         patience: float,
     ) -> None:
@@ -71,6 +72,7 @@ class Fetches:
         self._local = local
         self._ttl = ttl
         self._stale_if_error = stale_if_error
+        self._stale_after = stale_after
         self._failing_pause = failing_pause
         self._patience = patience
         self._threaded = all(source.threaded for source in sources)
@@ -88,6 +90,28 @@ class Fetches:
 
         With `whole` False the image's header is enough.
         """
+        with stage("fetch"):
+            return self._joined(wanted, here or whole).wait(whole, self._patience)
+
+    def confirm(self, wanted: Wanted, stale: Record) -> SourceImage:
+        """What `get` gives if that comes soon, else what is stale; the fetch goes on.
+
+        (A thread for it costs 0.1 to 0.3 ms, most likely for a 304.)
+        """
+        shown = self._shown_stale(stale)
+        if shown is None:
+            return self.get(wanted, False, here=True)
+        with stage("fetch"):
+            arrival = self._joined(wanted, False)
+            try:
+                return arrival.wait(False, self._stale_after)
+            except OriginTimeout:
+                went_stale()
+                # Known to all, so that they do not wait one after the other.
+                return SourceImage(self._known.keep(shown, arrival.since))
+
+    def _joined(self, wanted: Wanted, here: bool) -> Arrival:
+        """The fetch under way, or a new one: with `here` it is over when this returns."""
         with self._lock:
             arrival = self._arrivals.get(wanted.name)
             if arrival and self._known.outdated(wanted.identifier, arrival.since):
@@ -95,10 +119,9 @@ class Fetches:
             mine = arrival is None
             if arrival is None:
                 arrival = self._arrivals[wanted.name] = Arrival(self._known.now())
-        with stage("fetch"):
-            if mine:
-                self._begin(arrival, wanted, here or whole or not self._threaded)
-            return arrival.wait(whole, self._patience)
+        if mine:
+            self._begin(arrival, wanted, here or not self._threaded)
+        return arrival
 
     def _begin(self, arrival: Arrival, wanted: Wanted, here: bool) -> None:
         if not here:
@@ -222,15 +245,19 @@ class Fetches:
         self, stale: Record | None, fault: ProxyError, since: Moment
     ) -> SourceImage | None:
         """The origin fails: what is stale but known goes on being served for a while."""
-        now = time.time()
-        if stale is None or stale.strict:
-            return None
-        record = stale.failing(now, self._failing_pause)
-        if now - record.failing_since > self._stale_if_error:
+        record = None if stale is None else self._shown_stale(stale)
+        if record is None:
             return None
         went_stale()
         log.warning("serving a stale source: %s", fault)
         return SourceImage(self._known.keep(record, since))
+
+    def _shown_stale(self, stale: Record) -> Record | None:
+        """What is stale, good for a pause, if it may be shown at all."""
+        now = time.time()
+        record = stale.failing(now, self._failing_pause)
+        late = now - record.failing_since > self._stale_if_error
+        return None if stale.strict or late else record
 
     def _made(self, wanted: Wanted, index: int, url: str, answer: Answer) -> Record:
         """The record by the answer's headers; what the image's header says is not known yet."""

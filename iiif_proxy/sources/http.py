@@ -12,6 +12,7 @@ import urllib3.exceptions
 from cachetools import TTLCache
 from requests.utils import requote_uri
 
+from iiif_proxy.concurrency import Circuits
 from iiif_proxy.errors import OriginFailed, OriginTimeout
 from iiif_proxy.sources.base import (
     REQUEST_ID,
@@ -69,6 +70,7 @@ class HttpSource:
         read_timeout: float = 30,
         total_timeout: float = 120,
         redirect_hosts: tuple[str, ...] = (),
+        circuits: Circuits | None = None,
         user_agent: str = "iiif-proxy",
         pool: int = 32,
     ) -> None:
@@ -83,6 +85,7 @@ class HttpSource:
         named = {name.partition(":")[0] for name in self.redirect_hosts if "*" not in name}
         self._trusted = frozenset({self.host, *named})
         self._pool = pool
+        self._circuits = circuits or Circuits()
         self.after_fork()
         mind_forks(self)
 
@@ -140,7 +143,10 @@ class HttpSource:
         sent = {"User-Agent": self.user_agent, "Accept-Encoding": "identity", **headers}
         url = requote_uri(url)
         for _ in range(MOST_REDIRECTS + 1):
-            response = self._send(url, sent, deadline)
+            parts = urlsplit(url)
+            circuit = self._circuits.of(parts.hostname or "", parts.port or PORTS[parts.scheme])
+            with circuit.turn():
+                response = self._send(url, sent, deadline)
             target = response.headers.get("Location")
             if response.status_code not in REDIRECTS or not target:
                 seen = {name.lower(): value for name, value in response.headers.items()}

@@ -114,6 +114,11 @@ class Published:
 
     # Rules
 
+    def ruled(self, rules: str) -> None:
+        """Other rules from now on."""
+        self._rules = rules
+        self._begin()
+
     def _begin(self) -> None:
         """Put our rules up; what others published is taken out of the way at once."""
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from iiif_proxy.concurrency import Circuits
 from iiif_proxy.errors import OriginFailed, OriginTimeout
 from iiif_proxy.upstream.framing import BadAnswer, Framing, framing_of
 from iiif_proxy.upstream.request import (
@@ -35,7 +36,8 @@ class Upstream:
     `base_url` may have a path, which is put in front of every target. `connect_timeout` and
     `read_timeout` are seconds: to connect; to the end of the answer's head, and between the bytes
     of its body. `pool` is how many idle connections a process keeps. TLS certificates are verified
-    (`tls`: a context of one's own, such as for a private authority).
+    (`tls`: a context of one's own, such as for a private authority). `circuits`: who else asks the
+    origin in this process learns from us that it does not answer, and we from them.
 
     Raises ValueError for a `base_url` that is none. A call raises InvalidRequest (400),
     NotSupported (501, CONNECT), OriginFailed (502) or OriginTimeout (504) before the answer has
@@ -57,6 +59,7 @@ class Upstream:
         forwarded_host: bool = True,
         trusted: Callable[[str], bool] | None = None,
         tls: ssl.SSLContext | None = None,
+        circuits: Circuits | None = None,
     ) -> None:
         url = urlsplit(base_url)
         if url.scheme not in {"http", "https"} or not url.hostname:
@@ -73,6 +76,7 @@ class Upstream:
             connect_timeout,
             read_timeout,
         )
+        self._circuit = (circuits or Circuits()).of(self._origin.host, self._origin.port)
         self._pool = Pool(pool)
         self._manners = Manners(
             base=url.path.rstrip("/"),
@@ -91,30 +95,31 @@ class Upstream:
         head = head_of(environ, length, self._manners)
         blocks = blocks_of(environ, length)
         hints = environ.get("wsgi.early_hints")
-        connection = self._pool.take() or self._origin.connect()
-        try:
+        with self._circuit.turn():
+            connection = self._pool.take() or self._origin.connect()
             try:
-                whole = _send(connection, head, blocks)
-                answer, rest = connection.head(hints)
-            except Gone:
-                # The origin gave a kept connection up while the request was on its way.
-                if not connection.kept or blocks is not None or method not in {"GET", "HEAD"}:
-                    raise
+                try:
+                    whole = _send(connection, head, blocks)
+                    answer, rest = connection.head(hints)
+                except Gone:
+                    # The origin gave a kept connection up while the request was on its way.
+                    if not connection.kept or blocks is not None or method not in {"GET", "HEAD"}:
+                        raise
+                    connection.close()
+                    connection = self._origin.connect()
+                    whole = _send(connection, head, None)
+                    answer, rest = connection.head(hints)
+                framing = framing_of(answer, method)
+                first = framing.feed(rest)
+            except BadAnswer as cause:
                 connection.close()
-                connection = self._origin.connect()
-                whole = _send(connection, head, None)
-                answer, rest = connection.head(hints)
-            framing = framing_of(answer, method)
-            first = framing.feed(rest)
-        except BadAnswer as cause:
-            connection.close()
-            raise OriginFailed("The origin's answer is not valid HTTP.", str(cause)) from cause
-        except Gone as cause:
-            connection.close()
-            raise OriginFailed("The origin closed without an answer.", str(cause)) from cause
-        except BaseException:
-            connection.close()
-            raise
+                raise OriginFailed("The origin's answer is not valid HTTP.", str(cause)) from cause
+            except Gone as cause:
+                connection.close()
+                raise OriginFailed("The origin closed without an answer.", str(cause)) from cause
+            except BaseException:
+                connection.close()
+                raise
         body = Body(connection, self._pool if answer.keep and whole else None, framing, first)
         try:
             start_response(f"{answer.status} {answer.reason}", answer.fields)

@@ -46,7 +46,7 @@ def see_other(location: str, environ: Environ, start_response: StartResponse) ->
 
 
 def found(
-    location: str, cache_control: str, environ: Environ, start_response: StartResponse
+    location: str, fields: Headers, environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
     """302, which may be kept as long as what decided it."""
     body = f"See {location}\n".encode()
@@ -57,7 +57,7 @@ def found(
             ("Location", location),
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(body))),
-            ("Cache-Control", cache_control),
+            *fields,
             NOSNIFF,
         ],
     )
@@ -71,14 +71,11 @@ def unchanged(headers: Headers, start_response: StartResponse) -> Iterable[bytes
     return []
 
 
-def image_headers(
-    media_type: str, etag: str, modified: float | None, cache_control: str, link: str
-) -> Headers:
+def image_headers(media_type: str, etag: str, modified: float | None, link: str) -> Headers:
     headers = [
         *CORS,
         ("Content-Type", media_type),
         ("ETag", etag),
-        ("Cache-Control", cache_control),
         ("Link", link),
         NOSNIFF,
     ]
@@ -93,8 +90,12 @@ def image(
     headers: Headers,
     entry: Entry,
     hit: bool,
+    stale: bool = False,
 ) -> Iterable[bytes]:
-    """200 with the bytes of an entry: in one piece when small, else streamed from the file."""
+    """200 with the bytes of an entry: in one piece when small, else streamed from the file.
+
+    `stale`: of a source that its origin has not confirmed in time.
+    """
     body: Iterable[bytes] = []
     if environ["REQUEST_METHOD"] == "HEAD":
         entry.close()
@@ -103,7 +104,10 @@ def image(
             body = [entry.read()]
     else:
         body = environ.get("wsgi.file_wrapper", FileWrapper)(entry.file, BLOCK)
-    start_response("200 OK", [*headers, ("Content-Length", str(entry.size)), HIT if hit else MISS])
+    state = HIT if hit else MISS
+    if stale:
+        state = (state[0], f"{state[1]}; detail=stale")
+    start_response("200 OK", [*headers, ("Content-Length", str(entry.size)), state])
     return body
 
 
@@ -112,12 +116,13 @@ def document(
     start_response: StartResponse,
     content: dict[str, Any],
     fields: Headers,
+    status: str = "200 OK",
 ) -> Iterable[bytes]:
-    """An info.json or a manifest: 200, or 304 for who has it. `fields` are its own headers."""
+    """An info.json or a manifest, or 304 for who has it. `fields` are its own headers."""
     body = json.dumps(content, ensure_ascii=False, indent=1).encode()
     etag = '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
     headers = [*CORS, ("ETag", etag), *fields, NOSNIFF]
-    if not_modified(environ, etag, None):
+    if not_modified(environ, etag, None) and status == "200 OK":
         return unchanged(headers, start_response)
-    start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+    start_response(status, [*headers, ("Content-Length", str(len(body)))])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

@@ -54,6 +54,7 @@ class Own:
         links: Links,
         *,
         health: Callable[[], tuple[bool, dict[str, Any]]],
+        codecs: Mapping[str, Any],
         stores: Mapping[str, Path],
         explain: Explain,
         recent: Callable[[], list[str]],
@@ -67,6 +68,7 @@ class Own:
         self._presets = presets
         self._rooms = rooms
         self._health = health
+        self._codecs = codecs
         self._stores = stores
         self._explain = explain
 
@@ -114,7 +116,7 @@ class Own:
 
     def _healthy(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Alive; with `?deep` also whether all that a request needs is there: 200 or 503."""
-        found: dict[str, Any] = {"status": "ok", "version": __version__}
+        found: dict[str, Any] = {"status": "ok", "version": __version__, **self._codecs}
         status = "200 OK"
         if "deep" in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True):
             well, found["checks"] = self._health()

@@ -40,6 +40,7 @@ def test_mistakes_in_settings_are_said_at_once(
         "purge": ["x"],
         "warm": ["x"],
         "export": ["x", "--to", str(tmp_path), "--base", "http://x.example"],
+        "sign": ["http://x.example/iiif/3/x/info.json"],
     }
     code, _, errors = command(name, *more.get(name, []))
     assert code == 2

@@ -1,6 +1,7 @@
 """The reference table: every kind of source, by the whole proxy, against independent pixels."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def test_the_picture_is_the_picture(asked: Asked, name: str) -> None:
     """Its pixels, its size upright, gray where it is gray, alpha where it has some."""
     file, kind = ask_for(asked, name)
     found = asked.pixels(f"{file}/full/max/0/default.png")
-    assert found.shape[:2] == kind.wanted.shape[:2]
+    info = json.loads(asked.bytes(f"{file}/info.json"))
+    assert (info["height"], info["width"]) == found.shape[:2] == kind.wanted.shape[:2]
     ours = distance(found, kind.wanted)
     assert ours.psnr >= kind.least
     channels = kind.wanted.shape[2] if kind.wanted.ndim == 3 else 1

@@ -144,6 +144,22 @@ def test_miss_then_hit(proxy: Proxy) -> None:
     )
 
 
+def test_stale_says_so(serving: Serving) -> None:
+    """The origin fails: what is known goes on being served, for seconds at a time."""
+    proxy = serving(source_ttl="0s")
+    put(proxy, "/stale.png", ("ETag", '"1"'))
+    tails = ("full/50,/0/default.png", "full/51,/0/default.png")
+    assert proxy.ask(f"/3/stale.png/{tails[0]}").get("Cache-Status") == "iiif-proxy; fwd=miss"
+    proxy.origin.routes["/stale.png"] = reply("500 Oops")
+    seen = [proxy.ask(f"/3/stale.png/{tail}") for tail in (tails[0], tails[0], tails[1])]
+    assert [(answer.status, answer.get("Cache-Status")) for answer in seen] == [
+        (200, "iiif-proxy; hit; detail=stale"),
+        (200, "iiif-proxy; hit; detail=stale"),
+        (200, "iiif-proxy; fwd=miss; detail=stale"),
+    ]
+    assert {answer.get("Cache-Control") for answer in seen} == {"public, max-age=5"}
+
+
 def test_asked_for_by_many_at_once(proxy: Proxy) -> None:
     """One fetch, one making; everybody has the same bytes."""
     put(proxy, "/popular.png", ("ETag", '"1"'))

@@ -159,6 +159,16 @@ def test_deep_health(telling: Proxy) -> None:
     assert "/" not in "".join(check["says"] for check in found["checks"].values())
 
 
+def test_what_is_optional_is_told(telling: Proxy) -> None:
+    found = json.loads(telling.ask("/-/health").body)
+    assert found["jpegtran"] == (shutil.which("jpegtran") is not None)
+    assert found["extras"] == {"heif": True, "jp2": True, "pdf": True, "raw": True, "tiff": True}
+    assert "jpg" in found["formats"]
+    deep = json.loads(telling.ask("/-/health?deep").body)["checks"]["codecs"]
+    assert deep["jpegtran"] == found["jpegtran"]
+    assert "jpegtran" in deep["says"]
+
+
 def test_deep_health_of_a_dead_origin(serving: Serving) -> None:
     proxy = serving(origin="http://127.0.0.1:1")
     answer = proxy.ask("/-/health?deep")

@@ -197,6 +197,12 @@ def test_a_changed_option_is_another_digest() -> None:
     assert re.fullmatch("[0-9a-f]{12}", OPTIONS.digest)
 
 
+@pytest.mark.parametrize("format", ["png", "tif", "gif", "webp", "jp2"])
+def test_two_colours_are_exact(format: str) -> None:
+    found = reread(written(picture("1"), format)).convert("RGB")
+    assert found.tobytes() == picture("1").convert("RGB").tobytes()
+
+
 def test_jp2_quality_is_a_psnr() -> None:
     source = image(photo(300, 300))
     for quality in (34, 40, 46):

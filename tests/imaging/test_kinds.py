@@ -98,12 +98,16 @@ def test_a_negative_is_not_its_thumbnail(tmp_path: Path) -> None:
         assert negative.format == "RAW"
 
 
-def test_heif_is_turned_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heif_is_turned_once(tmp_path: Path, orientation: int) -> None:
     """libheif does what `irot` and `imir` say; EXIF says the same again."""
-    data = kinds.heif(oriented(SOURCE, 6), exif=exif(6))
-    info, found = shown(stored(tmp_path, data))
+    data = kinds.heif(oriented(SOURCE, orientation), exif=exif(orientation))
+    path = stored(tmp_path, data)
+    info, found = shown(path)
     assert (info.width, info.height) == (96, 64)
     assert psnr(found, SOURCE) > 30
+    part = Reader(path, info).read(Box(17, 9, 40, 30), 40, 30)
+    assert (numpy.asarray(part) == found[9:39, 17:57]).all()
 
 
 # A black square of 36 points, its lower left corner at 36, 72.

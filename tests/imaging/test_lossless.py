@@ -92,6 +92,18 @@ def test_there_and_back_is_the_same_to_the_bit(
         assert turned.read_bytes() != stripped(data)
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_progressive_if_that_is_set(tmp_path: Path, before: bool) -> None:
+    """The same coefficients in another order; what is progressive stays so."""
+    path = stored(tmp_path, saved(image(SOURCE), "JPEG", quality=90, progressive=before))
+    for progressive in (False, True):
+        found = made(path, plan(whole(path)), progressive)
+        with Image.open(io.BytesIO(found)) as again:
+            assert bool(again.info.get("progressive")) == (before or progressive)
+        assert (decoded(found) == decoded(path.read_bytes())).all()
+        assert (found == stripped(path.read_bytes())) == (before or not progressive)
+
+
 def test_a_part_on_whole_blocks(tmp_path: Path) -> None:
     path = stored(tmp_path, saved(image(SOURCE), "JPEG", quality=90, subsampling=0))
     all_of_it = decoded(path.read_bytes())

@@ -116,11 +116,11 @@ def test_cost_is_what_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("resolutions", [1, 3, 6])
 def test_halvings_are_those_of_the_codestream(plain: bool, resolutions: int) -> None:
     data = saved(image(LARGE[:200]), "JPEG2000", num_resolutions=resolutions, no_jp2=plain)
-    assert read_facts(io.BytesIO(data)) == Facts(resolutions - 1, None)
-    assert read_facts(io.BytesIO(data[:40])) == Facts(0, None)
+    assert read_facts(io.BytesIO(data)) == Facts(resolutions - 1, True, boxed=not plain)
+    assert read_facts(io.BytesIO(data[:40])) == Facts(boxed=not plain)
     shifted = bytearray(data)
     shifted[data.index(b"\xff\x51") + 17] = 1  # XOsiz: reduced pixels lie elsewhere then
-    assert read_facts(io.BytesIO(bytes(shifted))) == Facts(0, None)
+    assert read_facts(io.BytesIO(bytes(shifted))) == Facts(boxed=not plain)
 
 
 def test_small_tiles_of_a_jpeg2000_that_vanish_when_reduced(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageChops, ImageCms, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 from iiif_proxy.errors import NotSupported, OriginFailed
 from iiif_proxy.iiif.model import Box
@@ -522,56 +522,6 @@ def test_orientation(orientation: int, box: Box) -> None:
     assert ImageChops.difference(found, crop).getbbox() is None
     half = tiff.read(box, box.width // 2, box.height // 2)
     assert half.size == (box.width // 2, box.height // 2)
-    assert tiff.raw_tile(box, box.width, box.height) is None
-
-
-# Bytes as they are
-
-
-def test_raw_tile_is_the_stored_tile_as_a_file() -> None:
-    tiff = Tiff.open(FileSource(SAMPLES / "vips-ycbcr.tif"))
-    for box, size in [(Box(64, 64, 64, 64), 64), (Box(128, 0, 128, 128), 64)]:
-        data = tiff.raw_tile(box, size, size)
-        assert data is not None
-        assert data[:4] == b"\xff\xd8\xff\xe0"
-        assert data[6:10] == b"JFIF"
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            assert "jfif" in image.info
-            assert psnr(image, tiff.read(box, size, size)) == 99
-
-
-def test_raw_tile_of_gray() -> None:
-    data = written(picture(samples=1), photometric="minisblack", compression="jpeg")
-    tiff = opened(data)
-    found = tiff.raw_tile(Box(64, 48, 64, 48), 64, 48)
-    assert found is not None
-    with Image.open(io.BytesIO(found)) as image:
-        assert image.mode == "L"
-        assert np.array_equal(np.asarray(image), np.asarray(tiff.read(Box(64, 48, 64, 48), 64, 48)))
-
-
-@pytest.mark.parametrize(
-    "box, width, height",
-    [
-        (Box(32, 64, 64, 64), 64, 64),  # off the grid
-        (Box(64, 64, 64, 64), 32, 32),  # no whole tile of the next level
-        (Box(64, 64, 128, 128), 128, 128),  # four tiles
-        (Box(320, 64, 11, 64), 11, 64),  # padded at the edge
-        (Box(0, 0, 331, 205), 100, 62),
-    ],
-)
-def test_no_raw_tile_of_anything_else(box: Box, width: int, height: int) -> None:
-    assert Tiff.open(FileSource(SAMPLES / "vips-ycbcr.tif")).raw_tile(box, width, height) is None
-
-
-def test_no_raw_tile_that_lacks_its_last_column() -> None:
-    """A level rounded down: viewers ask 64 columns, 63 are pixels and one is padding."""
-    first = picture(255, 256)
-    data = pyramid([first, halved(first)], below=True, compression="jpeg")
-    tiff = opened(data)
-    assert tiff.levels[1].width == 127
-    assert tiff.raw_tile(Box(0, 0, 128, 128), 64, 64)
-    assert tiff.raw_tile(Box(128, 0, 127, 128), 64, 64) is None
 
 
 def test_pixels_are_brought_to_srgb() -> None:
@@ -581,48 +531,6 @@ def test_pixels_are_brought_to_srgb() -> None:
     wanted = to_srgb(Image.fromarray(picture()).crop((0, 0, 64, 48)), profile)
     assert found.tobytes() == wanted.tobytes()
     assert found.getpixel((3, 3)) != Image.fromarray(picture()).getpixel((3, 3))
-
-
-def test_no_raw_tile_where_the_bytes_would_look_different() -> None:
-    box = Box(64, 48, 64, 48)
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    jpeg = {"compression": "jpeg", "photometric": "rgb"}
-    assert opened(written(picture(), **jpeg)).raw_tile(box, 64, 48)
-    tiff = opened(written(picture(), iccprofile=profile, **jpeg))
-    assert tiff.icc_profile == profile
-    assert tiff.raw_tile(box, 64, 48) is None
-    for how in (
-        {"compression": "jpeg", "compressionargs": {"outcolorspace": "rgb"}},
-        {"compression": "jpeg", "subsampling": (2, 1)},
-        {"compression": "lzw"},
-    ):
-        assert opened(written(picture(), photometric="rgb", **how)).raw_tile(box, 64, 48) is None
-
-
-def _marked(mark: bytes) -> bytes:
-    """The first tile of the libvips sample with another segment in front."""
-    data = (SAMPLES / "vips-ycbcr.tif").read_bytes()
-    level = opened(data).levels[0]
-    offset, size = level.locate([1], [1])[0][0]
-    tile = jpegtile.complete(level.tables, data[offset : offset + size])
-    return tile[:2] + mark + tile[2:]
-
-
-ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
-EXIF = b"\xff\xe1\x00\x0aExif\x00\x00GP"
-
-
-def test_a_tile_passed_on_carries_nothing_else() -> None:
-    stream = _marked(EXIF)
-    data = jpegtile.as_file(stream + b"\0\0", jpegtile.parse_frame(stream))
-    assert data is not None
-    assert b"Exif" not in data
-    assert data.endswith(b"\xff\xd9")
-    stream = _marked(ADOBE_RGB)
-    assert jpegtile.as_file(stream, jpegtile.parse_frame(stream)) is None
-    whole = _marked(b"")
-    frame = jpegtile.parse_frame(whole)
-    assert jpegtile.as_file(whole[: frame.scan + 40], frame) is None
 
 
 @pytest.mark.parametrize(
@@ -667,7 +575,6 @@ def test_unsupported_has_its_size_and_no_pixels(array: np.ndarray, how: dict[str
     assert info.bilevel == (array.dtype == bool)
     with pytest.raises(NotSupported):
         tiff.read(Box(0, 0, 10, 10), 10, 10)
-    assert tiff.raw_tile(Box(0, 0, 64, 48), 64, 48) is None
 
 
 def test_the_extra_reads_twelve_bits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -836,7 +743,6 @@ def test_flipped_bytes_raise_nothing_else(name: str, flips: list[tuple[int, int]
         tiff = Tiff.open(source)
         info = tiff.info()
         for page in tiff.pages[:4]:
-            page.raw_tile(Box(0, 0, 64, 64), 64, 64)
             size = page.info()
             page.read(Box(0, 0, size.width, size.height), 50, 40)
             page.read(Box(0, 0, min(64, size.width), min(64, size.height)), 64, 64)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ from tests.sources.conftest import (
     answer,
     content,
     left,
+    until,
 )
 from tests.stores.conftest import Mount, mount
 
@@ -427,6 +429,47 @@ def test_stale_ends(origin: Origin, make: Make) -> None:
     well = cache.open("a.jpg", {}).record
     assert well.fingerprint == first.fingerprint
     assert not well.failing_since
+
+
+def patient(origin: Origin) -> HttpSource:
+    return HttpSource(f"{origin.url}/{{id}}", read_timeout=20, total_timeout=30)
+
+
+def test_an_origin_that_takes_its_time(origin: Origin, make: Make) -> None:
+    """What is stale is shown after a moment; its answer is for whoever comes after it."""
+    origin.routes["/a.jpg"] = answer(RED, ETag='"1"')
+    cache = make(patient(origin), ttl=0.0, stale_after=0.05)
+    first = cache.open("a.jpg", {}, whole=True).record
+    go = threading.Event()
+    blue = answer(BLUE, ETag='"2"')
+    origin.routes["/a.jpg"] = lambda exchange: (go.wait(20), exchange.write(blue))
+    stale = cache.open("a.jpg", {}).record
+    assert stale.fingerprint == first.fingerprint
+    assert stale.failing_since == first.fresh_until
+    asked = len(origin.requests)
+    assert cache.open("a.jpg", {}).record == stale
+    assert len(origin.requests) == asked, "nobody else waits in the pause"
+    go.set()
+    until(lambda: cache.open("a.jpg", {}).record.fingerprint != first.fingerprint)
+    assert content(cache, "a.jpg") == BLUE
+
+
+def test_an_origin_that_answers_soon_is_waited_for(origin: Origin, make: Make) -> None:
+    origin.routes["/a.jpg"] = answer(RED, ETag='"1"')
+    cache = make(ttl=0.0, stale_after=30.0)
+    cache.open("a.jpg", {}, whole=True)
+    origin.routes["/a.jpg"] = answer(BLUE, ETag='"2"')
+    assert content(cache, "a.jpg") == BLUE
+
+
+def test_what_must_be_asked_for_is_not_shown_stale(origin: Origin, make: Make) -> None:
+    strict = {"ETag": '"1"', "Cache_Control": "max-age=0, must-revalidate"}
+    origin.routes["/a.jpg"] = answer(RED, **strict)
+    cache = make(patient(origin), stale_after=0.01)
+    cache.open("a.jpg", {}, whole=True)
+    blue = answer(BLUE, ETag='"2"')
+    origin.routes["/a.jpg"] = lambda exchange: (time.sleep(0.2), exchange.write(blue))
+    assert content(cache, "a.jpg") == BLUE
 
 
 def test_an_origin_that_is_not_there(origin: Origin, make: Make) -> None:

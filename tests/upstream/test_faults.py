@@ -62,6 +62,29 @@ def test_origin_that_never_answers(origin: Origin, server: Served) -> None:
     done.set()
 
 
+def test_a_silent_origin_takes_no_more_than_one_thread(origin: Origin) -> None:
+    app = Upstream(origin.url, read_timeout=0.2)
+    done = threading.Event()
+    origin.routes["/slow"] = lambda exchange: (done.wait(20), exchange.close())
+    for _ in range(3):
+        with pytest.raises(OriginTimeout):
+            call(app, "/slow")
+    patient = Upstream(origin.url, read_timeout=20)
+    patient._circuit = app._circuit
+    with ThreadPoolExecutor(1) as one:
+        asking = one.submit(call, patient, "/slow")
+        while not any(request.target == "/slow" for request in origin.requests[3:]):
+            time.sleep(0.005)
+        with pytest.raises(OriginTimeout) as refused:
+            call(app, "/quick")
+        assert refused.value.headers["Retry-After"]
+        done.set()
+        with pytest.raises(OriginFailed):
+            asking.result()
+    assert call(app, "/quick")[0].startswith("200")
+    app.close()
+
+
 def test_head_that_trickles_has_one_time_in_all(origin: Origin, upstream: Upstream) -> None:
     done = threading.Event()
 

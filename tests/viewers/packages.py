@@ -15,6 +15,11 @@ PACKAGES = {
         "mirador", "4.0.0",
         "uWsE9e2oqSc/lUu+vVwDGhTsycuhGsfZ2KfX6CLfXiT3wgGy6qT9+q5M3V9Zz72hkdIgsJugKesaowmRtYmvrA==",
     ),
+    # 4.0.0 knows Authentication API 1.0; this branch of it the Authorization Flow API 2.0.
+    "mirador-flow": Package(
+        "@columbia-libraries/mirador", "4.0.0-alpha.16-8",
+        "sjxxX6IcwN4v/2UlD7rTcoe8OSY3LNFWc0yqN/ZqiKA0Xy/hJxC8XUlWtSBd7w7TreYlvEmU8eDM9VV30dONwg==",
+    ),
     "universalviewer": Package(
         "universalviewer", "4.4.0",
         "9OVs6uCzeQYw50jg8k2vEGq6hQFu7kEv9OOAlmqVH9duhrpg1xlIqcMIb2rhNQnAxTQd3R13gxJze9UYkiwdzg==",

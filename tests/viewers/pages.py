@@ -27,6 +27,16 @@ BY_INFO = {
         L.tileLayer.iiif(ABOUT, { tileSize: 512 }).addTo(map);</script>""",
     ),
 }
+LOGIN = {
+    "mirador-flow": (
+        '<script src="/mirador-flow-4.0.0-alpha.16-8/dist/mirador.min.js"></script>',
+        # Only the services of 2.0, where it would take those of 1.0 first.
+        """<script>Mirador.viewer({ id: "at", windows: [{ manifestId: ABOUT }],
+        auth: { serviceProfiles: [{ profile: "external", external: true },
+        { profile: "kiosk", kiosk: true }, { profile: "active" }] },
+        workspaceControlPanel: { enabled: false } });</script>""",
+    ),
+}
 BY_MANIFEST = {
     "mirador": (
         '<script src="/mirador-4.0.0/dist/mirador.min.js"></script>',
@@ -54,7 +64,7 @@ BY_MANIFEST = {
 
 
 def page(name: str, about: str) -> str:
-    head, body = (BY_INFO | BY_MANIFEST)[name]
+    head, body = (BY_INFO | BY_MANIFEST | LOGIN)[name]
     return FRAME.format(name=name, head=head, body=body.replace("ABOUT", f'"{about}"'))
 
 
