@@ -1,6 +1,8 @@
 """Parts of JPEG 2000 are the parts of the whole, to the bit, and the rest is not decoded."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +16,33 @@ from iiif_proxy.imaging import jp2area
 from iiif_proxy.imaging.formats import opened
 from iiif_proxy.imaging.openers import Jpeg2000
 from iiif_proxy.imaging.reader import Reader, probe
+from iiif_proxy.imaging.reading import Reading
+from iiif_proxy.imaging.routes import Routes
+from iiif_proxy.imaging.sessions import Sessions
+from iiif_proxy.ranges import FileSource
 from tests.imaging import profiles
-from tests.imaging.drawn import image, numbers, photo, saved, stored
+from tests.imaging.drawn import image, numbers, photo, psnr, saved, stored
 
-SOURCE = photo(611, 407)
+SOURCE = photo(307, 203, noise=2)
+WIDTH, HEIGHT = 307, 203
 BOXES = [
-    (Box(0, 0, 128, 128), (128, 128)),
-    (Box(256, 128, 128, 128), (64, 64)),
-    (Box(512, 384, 99, 23), (50, 12)),
-    (Box(512, 256, 99, 128), (25, 32)),
-    (Box(101, 203, 200, 100), (77, 31)),
-    (Box(600, 400, 11, 7), (11, 7)),
-    (Box(30, 40, 50, 50), (120, 120)),
+    (Box(0, 0, 64, 64), (64, 64)),
+    (Box(128, 64, 64, 64), (32, 32)),
+    (Box(256, 192, 51, 11), (26, 6)),
+    (Box(256, 128, 51, 64), (13, 16)),
+    (Box(51, 103, 100, 50), (39, 16)),
+    (Box(300, 200, 7, 3), (7, 3)),
+    (Box(30, 40, 25, 25), (60, 60)),
 ]
 LOSSY: dict[str, Any] = {"irreversible": True, "quality_mode": "dB", "quality_layers": [40]}
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "RGB": ("RGB", {}),
     "lossy": ("RGB", {**LOSSY, "mct": 1}),
-    "tiles": ("RGB", {"tile_size": (200, 150)}),
+    "tiles": ("RGB", {"tile_size": (100, 75)}),
     "codestream": ("RGB", {"no_jp2": True}),
     "gray": ("L", {}),
     "gray alpha": ("LA", {}),
-    "alpha": ("RGBA", {"tile_size": (256, 256)}),
+    "alpha": ("RGBA", {"tile_size": (128, 128)}),
     "one resolution": ("RGB", {"num_resolutions": 1}),
 }
 
@@ -43,7 +50,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 def picture(mode: str) -> Image.Image:
     found = image(SOURCE)
     if "A" in mode:
-        found.putalpha(image(photo(611, 407, seed=3)).convert("L"))
+        found.putalpha(image(photo(WIDTH, HEIGHT, seed=3)).convert("L"))
     return found.convert(mode)
 
 
@@ -80,7 +87,7 @@ def test_parts_are_those_of_the_whole(
         part = Reader(path, info).read(box, *size)
         assert len(asked) == number
         left, top, right, bottom = asked[-1]
-        assert (right - left) * (bottom - top) < 611 * 407 / 2
+        assert (right - left) * (bottom - top) < WIDTH * HEIGHT / 2
         # A file in memory has no name to open it by: all of it is decoded.
         whole = Reader(lambda: io.BytesIO(path.read_bytes()), info).read(box, *size)
         assert len(asked) == number
@@ -92,7 +99,7 @@ def test_all_of_it_is_decoded_for_most_of_it(
     tmp_path: Path, asked: list[tuple[int, int, int, int]]
 ) -> None:
     path = written(tmp_path, "RGB")
-    Reader(path, probe(path)).read(Box(10, 10, 500, 390), 500, 390)
+    Reader(path, probe(path)).read(Box(5, 5, 250, 195), 250, 195)
     assert not asked
 
 
@@ -107,12 +114,18 @@ def test_profiles_count(tmp_path: Path, asked: list[tuple[int, int, int, int]]) 
     data[header : header + 4] = length.to_bytes(4, "big")
     path = stored(tmp_path, bytes(data))
     info = probe(path)
-    part = Reader(path, info).read(Box(200, 100, 64, 64), 64, 64)
+    part = Reader(path, info).read(Box(100, 50, 64, 64), 64, 64)
     assert len(asked) == 1
-    whole = Reader(path, info).read(Box(0, 0, 611, 407), 611, 407)
+    whole = Reader(path, info).read(Box(0, 0, WIDTH, HEIGHT), WIDTH, HEIGHT)
     assert len(asked) == 1
-    assert numpy.abs(numbers(part) - numbers(whole)[100:164, 200:264]).max() <= 1
-    assert numpy.abs(numbers(part) - SOURCE[100:164, 200:264]).max() > 8
+    assert numpy.abs(numbers(part) - numbers(whole)[50:114, 100:164]).max() <= 1
+    assert numpy.abs(numbers(part) - SOURCE[50:114, 100:164]).max() > 8
+
+
+def in_ycc(data: bytes) -> bytes:
+    """The same samples, said to be YCC."""
+    at = data.index(b"colr") + 7
+    return data[:at] + (18).to_bytes(4, "big") + data[at + 4 :]
 
 
 @pytest.mark.parametrize("ycc", [False, True])
@@ -120,13 +133,9 @@ def test_what_is_not_plain_is_left_to_pillow(tmp_path: Path, ycc: bool) -> None:
     """Samples of 16 bits, or colours that are YCC."""
     import imagecodecs
 
-    if ycc:
-        data = bytearray(saved(image(SOURCE), "JPEG2000"))
-        at = data.index(b"colr") + 7
-        data[at : at + 4] = (18).to_bytes(4, "big")
-    else:
-        data = imagecodecs.jpeg2k_encode(SOURCE.astype(numpy.uint16) * 257, level=0)
-    with opened(stored(tmp_path, bytes(data))) as found:
+    deep = imagecodecs.jpeg2k_encode(SOURCE.astype(numpy.uint16) * 257, level=0)
+    data = in_ycc(saved(image(SOURCE), "JPEG2000")) if ycc else deep
+    with opened(stored(tmp_path, data)) as found:
         assert isinstance(found, Jpeg2000)
         assert not found.by_parts
 
@@ -139,7 +148,7 @@ def test_what_is_cut_off_is_refused(tmp_path: Path, kind: str, share: float) -> 
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(OriginFailed):
-        Reader(path, info).read(Box(512, 256, 64, 64), 64, 64)
+        Reader(path, info).read(Box(240, 130, 64, 64), 64, 64)
 
 
 def test_damage_is_refused_or_an_image(tmp_path: Path) -> None:
@@ -152,6 +161,39 @@ def test_damage_is_refused_or_an_image(tmp_path: Path) -> None:
             torn[at] = rng.integers(0, 256)
         path.write_bytes(bytes(torn))
         try:
-            assert Reader(path, info).read(Box(300, 200, 64, 64), 64, 64).size == (64, 64)
+            assert Reader(path, info).read(Box(150, 100, 64, 64), 64, 64).size == (64, 64)
         except OriginFailed:
             continue
+
+
+class Held:
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self.read = FileSource(path).read
+
+
+def test_a_large_one_needs_no_session(tmp_path: Path) -> None:
+    """Where its parts can be read; else it is decoded once for all tiles."""
+    large = photo(1010, 1000, noise=0)
+    data = saved(
+        image(large), "JPEG2000", irreversible=True, quality_mode="dB", quality_layers=[50]
+    )
+    sessions = Sessions(tmp_path / "sessions", 1 << 30)
+    box = Box(512, 512, 498, 488)
+    costs = []
+
+    def routes(path: Path) -> Routes:
+        info = probe(path)
+        return Routes("x", info, lambda _: Held(path), lambda: None, sessions, Reading())
+
+    class Gate:
+        @contextlib.contextmanager
+        def enter(self, cost: int, timeout: float) -> Iterator[None]:
+            costs.append(cost)
+            yield
+
+    plain = routes(stored(tmp_path, data))
+    assert not plain.wants_session(box, 498, 488, True)
+    assert psnr(plain.light(box, 498, 488, Gate(), 9), large[512:, 512:]) > 45
+    assert costs[0] < 1010 * 1000
+    assert routes(stored(tmp_path, in_ycc(data), "ycc")).wants_session(box, 498, 488, True)
