@@ -76,11 +76,11 @@ def proxy(pictures: Path) -> IIIFProxy:
     return IIIFProxy(nothing_else, environ={}, source=source, cache_dir="", max_pixels=1_000_000)
 
 
-def asked(proxy: IIIFProxy, target: str) -> tuple[int, bytes]:
+def environ_of(target: str) -> dict[str, Any]:
     """The target goes as it is, in UTF-8 where it is no ASCII."""
     raw = target.encode("utf-8", "surrogatepass").decode("latin-1")
     path, _, query = raw.partition("?")
-    environ = {
+    return {
         "REQUEST_METHOD": "GET",
         "RAW_URI": raw,
         "PATH_INFO": unquote_to_bytes(path.encode("latin-1")).decode("latin-1"),
@@ -95,6 +95,9 @@ def asked(proxy: IIIFProxy, target: str) -> tuple[int, bytes]:
         "wsgi.input": io.BytesIO(),
         "wsgi.errors": io.StringIO(),
     }
+
+
+def asked(proxy: IIIFProxy, target: str) -> tuple[int, bytes]:
     seen: list[int] = []
 
     def start(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
@@ -104,7 +107,7 @@ def asked(proxy: IIIFProxy, target: str) -> tuple[int, bytes]:
             assert not re.search(r"[\x00-\x1f\x7f]", value)
             value.encode("latin-1")
 
-    body = proxy(environ, start)
+    body = proxy(environ_of(target), start)
     try:
         data = b"".join(body)
     finally:
