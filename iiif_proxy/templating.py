@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from iiif_proxy.access import reading
+from iiif_proxy.access.reading import PolicyError
 from iiif_proxy.iiif.model import Features
 from iiif_proxy.iiif.presets import Preset, Presets
 from iiif_proxy.iiif.urls import encode
-from iiif_proxy.settings import load
+from iiif_proxy.settings import SettingsError, load
 from iiif_proxy.web.peers import Peers
 from iiif_proxy.wiring import features_of, presets_of
 
@@ -109,6 +111,14 @@ def _of_the_environment() -> Addresses:
     """Of a proxy in another process that has the same settings. Raises SettingsError."""
     settings = load(os.environ)
     presets = presets_of(settings)
+    if settings.policy is not None:
+        try:
+            policy = reading.read(settings.policy, features_of(settings))
+        except PolicyError as error:
+            raise SettingsError(
+                [f"IIIF_PROXY_POLICY: {fault}" for fault in error.faults]
+            ) from error
+        presets = presets.joined(policy.presets)
     peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
     return Addresses(
         lambda: presets,

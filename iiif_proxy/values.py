@@ -157,8 +157,13 @@ def viewers(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def named(text: str) -> tuple[tuple[str, str], ...]:
-    """Words `name=text`, each name once."""
+    """Words `name=text`, each name once; or a JSON object, as keywords are written."""
     found: dict[str, str] = {}
+    if text.startswith("{"):
+        given = document(text)
+        if not isinstance(given, dict) or not all(isinstance(one, str) for one in given.values()):
+            raise ValueError("an object of texts")
+        return tuple(given.items())
     for word in text.split():
         name, equals, rest = word.partition("=")
         if not (name and equals and rest):

@@ -24,7 +24,8 @@ class Auth:
     `token` and `cookie` are lifetimes in seconds. `origins`: sites whose viewers may have tokens,
     None for all. `networks`: devices that get the class as they are (external) or by visiting the
     access service (kiosk). `reduced` is the end of identifiers under which everybody gets what
-    strangers may have.
+    strangers may have. `check` is an address at the origin that only who is logged in may see,
+    `cookies` the names of those that a login leaves.
     """
 
     tickets: Tickets
@@ -44,6 +45,8 @@ class Auth:
     origins: tuple[str, ...] | None = None
     networks: tuple[Network, ...] = ()
     reduced: str = ";reduced"
+    check: str | None = None
+    cookies: tuple[str, ...] = ()
 
     def knows(self, address: str) -> bool:
         """Whether a visitor's address is in the networks."""

@@ -30,6 +30,16 @@ def address(value: Any) -> str:
     return str(value)
 
 
+def path(value: Any) -> str:
+    """A page at the origin itself."""
+    if not isinstance(value, str) or "//" in value or "{" in value:
+        raise ValueError("a path at the origin such as /account")
+    found = address(value)
+    if not found.startswith("/"):
+        raise ValueError("a path at the origin such as /account")
+    return found
+
+
 def some_label(value: Any) -> Label:
     """A text that may be left out, by ""."""
     return () if value == "" else label(value)
@@ -72,6 +82,8 @@ CHECKS: Mapping[str, Check] = {
     "profile": profiles,
     "login": address,
     "logout": address,
+    "check": path,
+    "cookies": words,
     "label": label,
     "heading": some_label,
     "note": some_label,

@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
-from iiif_proxy.iiif.model import Features, ImageInfo, Limits, Scope
+from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Scope
+from iiif_proxy.iiif.params import largest
 from iiif_proxy.iiif.tiles import sizes, tiling
 
 PROTOCOL = "http://iiif.io/api/image"
@@ -31,6 +32,10 @@ def sizes_of(
     info: ImageInfo, limits: Limits, features: Features, scope: Scope
 ) -> list[dict[str, int]]:
     found = sizes(info, limits, features) if scope.listed is None else scope.listed
+    if scope.sizes and not scope.regions:
+        # Viewers have nothing but sizes then, and should have the best.
+        whole = largest(Box(0, 0, info.width, info.height), limits, False)
+        found = tuple(dict.fromkeys((*found, whole)))
     return [{"width": width, "height": height} for width, height in found]
 
 
@@ -88,7 +93,10 @@ def features_of(
     found = {"canonicalLinkHeader", "profileLinkHeader", *_HTTP}
     if scope.regions:
         found |= {"regionByPx", "regionByPct", "regionSquare"}
-    if scope.sizes:
+    if scope.sizes and not scope.regions:
+        # Without those of width and height: OpenSeadragon takes them to mean tiles.
+        found |= {"sizeByConfinedWh", "sizeByPct"}
+    elif scope.sizes:
         found |= {"sizeByConfinedWh", "sizeByPct", "sizeByWh", *_SIZES_1}
         if features.upscaling:
             found.add(enlarging)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 # Sources below this many pixels are decoded each time: it takes as long as a session's upkeep.
 SESSION_LEAST = 1_000_000
+# JPEG 2000 from here on takes longer than a second to decode (6 megapixels 0.76 s, then 40 ms a
+# tile): if its parts can be decoded, each in 0.15 s, the first tile need not wait for the rest.
+SESSION_SLOW = 8_000_000
 TRIES = 3
 # Small parts of one image that are decoded by themselves.
 PARTS = 2
@@ -157,7 +160,7 @@ class Routes:
             or (box.width, box.height) == (info.width, info.height)
             or info.width * info.height < SESSION_LEAST
             or not self._sessions.fits(info.width, info.height)
-            or self.by_parts
+            or (info.width * info.height >= SESSION_SLOW and self.by_parts)
         ):
             return False
         fine = box.width < 2 * width or box.height < 2 * height

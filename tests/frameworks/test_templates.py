@@ -153,15 +153,29 @@ def test_only_what_any_image_answers_is_direct(preset: str, is_direct: bool) -> 
     assert found == (f"/iiif/3/a/{preset}" if is_direct else "/iiif/-/preset/x/a")
 
 
-def test_without_a_proxy_in_this_process() -> None:
+def test_presets_as_a_keyword() -> None:
+    presets = {"a": "full/!9,9/0/default.jpg", "b": "16x9/90,/0/default.png"}
+    proxy = IIIFProxy(environ={}, cache_dir="", source="file:/x/{id}", presets=presets)
+    assert [(one.name, one.written) for one in proxy.presets] == list(presets.items())
+
+
+def test_without_a_proxy_in_this_process(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[presets]\nlarge = "full/900,/0/default.jpg"\n')
     environ = {
         "IIIF_PROXY_PRESETS": PRESETS,
         "IIIF_PROXY_BASE_URL": "https://images.example",
         "IIIF_PROXY_ORIGIN": "http://127.0.0.1:1",
+        "IIIF_PROXY_POLICY": str(policy),
         "PYTHONPATH": str(ROOT),
     }
-    script = "import iiif_proxy; print(iiif_proxy.urls_for('a')['card'])"
+    script = "import iiif_proxy; print(*iiif_proxy.urls_for('a').values())"
     found = subprocess.run(
         [sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True
     )
-    assert found.stdout == "https://images.example/iiif/-/preset/card/a\n"
+    base = "https://images.example/iiif"
+    assert found.stdout.split() == [
+        f"{base}/3/a/full/!200,200/0/default.jpg",
+        f"{base}/-/preset/card/a",
+        f"{base}/-/preset/large/a",
+    ]

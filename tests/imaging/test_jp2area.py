@@ -13,6 +13,7 @@ from PIL import Image
 from iiif_proxy.errors import OriginFailed
 from iiif_proxy.iiif.model import Box
 from iiif_proxy.imaging import jp2area
+from iiif_proxy.imaging import routes as ways
 from iiif_proxy.imaging.formats import opened
 from iiif_proxy.imaging.openers import Jpeg2000
 from iiif_proxy.imaging.reader import Reader, probe
@@ -172,7 +173,7 @@ class Held:
         self.read = FileSource(path).read
 
 
-def test_a_large_one_needs_no_session(tmp_path: Path) -> None:
+def test_a_large_one_needs_no_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where its parts can be read; else it is decoded once for all tiles."""
     large = photo(1010, 1000, noise=0)
     data = saved(
@@ -193,6 +194,8 @@ def test_a_large_one_needs_no_session(tmp_path: Path) -> None:
             yield
 
     plain = routes(stored(tmp_path, data))
+    assert plain.wants_session(box, 498, 488, True)
+    monkeypatch.setattr(ways, "SESSION_SLOW", 1_000_000)
     assert not plain.wants_session(box, 498, 488, True)
     assert psnr(plain.light(box, 498, 488, Gate(), 9), large[512:, 512:]) > 45
     assert costs[0] < 1010 * 1000

@@ -117,7 +117,7 @@ SQUARE = "0 0 0 rg 36 72 36 36 re f"
 def test_pdf(tmp_path: Path) -> None:
     path = stored(tmp_path, kinds.pdf((144, 216, SQUARE)))
     info, found = shown(path, Reading(10**7, dpi=72))
-    assert (info.width, info.height, info.format) == (144, 216, "pdf")
+    assert (info.width, info.height, info.format, info.dpi) == (144, 216, "pdf", 72)
     wanted = numpy.full((216, 144, 3), 255)
     wanted[108:144, 36:72] = 0
     assert (found == wanted).all()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from iiif_proxy.web.own import OPENSEADRAGON, STATIC
 from tests.servers import ROOT, Served, gunicorn
 from tests.viewers.test_viewers import places, site  # noqa: F401
 
@@ -18,6 +19,10 @@ POLICY = """
 [[rules]]
 identifiers = "restricted/*"
 public = { read = "nothing" }
+
+[[rules]]
+identifiers = "large.png"
+public = { max_width = 200, regions = false }
 
 [auth]
 login = "/login?next={return}"
@@ -34,6 +39,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder: Path = tmp_path_factory.mktemp("library")
     (folder / "restricted").mkdir()
     Image.new("RGB", (4000, 3000), COLOUR).save(folder / "restricted" / "b.png")
+    Image.new("RGB", (1000, 800), COLOUR).save(folder / "large.png")
     (folder / "policy.toml").write_text(POLICY)
     environ = {
         "IIIF_PROXY_SOURCE": f"file:{folder}/{{id}}",
@@ -70,7 +76,7 @@ def until(page: Page, holds: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to that")
 
 
-@pytest.mark.parametrize("name, version", [("mirador", 2), ("mirador-flow", 3)])
+@pytest.mark.parametrize("name, version", [("mirador", 2), ("mirador", 3), ("mirador-flow", 3)])
 def test_log_in_see_and_log_out(
     context: BrowserContext,
     library: Served,
@@ -110,3 +116,22 @@ def test_log_in_see_and_log_out(
         out.click()
     until(page, lambda: opened.value.is_closed())
     assert context.request.get(image).status in {401, 403}
+
+
+def test_our_own_page_leads_to_the_login_too(context: BrowserContext, library: Served) -> None:
+    if not (STATIC / OPENSEADRAGON).is_file():
+        pytest.skip("OpenSeadragon is not here (make openseadragon)")
+    page = context.new_page()
+    page.goto(f"{library.url}/iiif/-/view/large.png")
+    expect(page.locator("#message")).to_contain_text("You may not see this image as it is.")
+    page.get_by_role("link", name="As it is open to everybody").click()
+    expect(page.locator("body")).to_have_attribute("data-state", "loaded", timeout=20_000)
+    until(page, lambda: shows(page))
+    page.goto(f"{library.url}/iiif/-/view/{IMAGE}")
+    with context.expect_page() as opened:
+        page.get_by_role("button", name="Log in").click()
+    opened.value.get_by_label("Password").fill("open sesame")
+    with opened.value.expect_event("close"):
+        opened.value.get_by_role("button").click()
+    expect(page.locator("body")).to_have_attribute("data-state", "loaded", timeout=20_000)
+    until(page, lambda: shows(page))
