@@ -1,10 +1,11 @@
 """From settings to access: the policy in force, and the control that goes by it."""
 
 import contextlib
+import logging
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from iiif_proxy.access.control import Access, Control, Open
 from iiif_proxy.access.reading import PolicyError
 from iiif_proxy.access.regime import Given, establish
 from iiif_proxy.access.session import App
-from iiif_proxy.access.throttle import Throttle
 from iiif_proxy.access.watch import Watch
 from iiif_proxy.iiif.presets import Presets
 from iiif_proxy.settings import Settings, SettingsError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from iiif_proxy.service import ImageService
     from iiif_proxy.web.peers import Peers
 
+log = logging.getLogger(__name__)
 RULES_LENGTH = 12
 
 
@@ -36,6 +37,7 @@ def watch_of(settings: Settings, peers: "Peers", app: App) -> Watch | None:
         features=features_of(settings),
         trusts=peers.trusts,
         prefix=settings.prefix,
+        askable=not any(template.startswith("file:") for template in settings.source),
         create=settings.public_create,
         rate=settings.public_rate,
         classify=_classify(settings),
@@ -45,7 +47,9 @@ def watch_of(settings: Settings, peers: "Peers", app: App) -> Watch | None:
         key=lambda: key_in(settings.cache_dir),
     )
     try:
-        return Watch(lambda: establish(given))
+        watch = Watch(lambda: establish(given))
+        log.info("a policy is in force; a static server answers only what is open to every class")
+        return watch
     except PolicyError as error:
         raise SettingsError([f"IIIF_PROXY_POLICY: {fault}" for fault in error.faults]) from error
 
@@ -69,12 +73,17 @@ def access_of(
     """Raises SettingsError."""
     if watch is None:
         return Open(service.limits, service.features)
+    # Takes 60 ms to import, which nobody need wait for who has no policy.
+    from iiif_proxy.access.throttle import Throttle
+
     store = settings.rate_store or f"file://{shared_folder(settings)}/rates.sqlite3"
     try:
         throttle = Throttle(store, peers.client, settings.rate_failing == "refuse")
     except ValueError as reason:
         raise SettingsError([f"IIIF_PROXY_RATE_STORE: {reason}"]) from reason
-    return Control(watch, service.limits, service.features, service.name_of, presets, throttle)
+    return Control(
+        watch, service.limits, service.features, service.name_of, presets, throttle, service.look
+    )
 
 
 def shared_folder(settings: Settings) -> Path:
@@ -113,6 +122,18 @@ def key_in(folder: Path | None) -> bytes:
 def rules_of(watch: Watch | None) -> str:
     """A name of the policy in force, "" where there is none."""
     return "" if watch is None else f"-{watch.regime.policy.digest[:RULES_LENGTH]}"
+
+
+def lifetimes_of(watch: Watch | None) -> Callable[[], Mapping[str, float]] | None:
+    """What is made for whom goes when it was not read for so many seconds."""
+    if watch is None:
+        return None
+
+    def lifetimes() -> Mapping[str, float]:
+        classes = watch.regime.policy.classes.items()
+        return {name: one.retention for name, one in classes if one.retention is not None}
+
+    return lifetimes
 
 
 def for_all(watch: Watch | None, identifier: str) -> bool:

@@ -28,6 +28,8 @@ class Located:
     page: int = 1
     # Whether what is made may be stored: not what a caller may only have made in spare time.
     kept: bool = True
+    # For whom it is made, where that may not stay for ever: a mark for stores/retention.py.
+    owner: str | None = None
 
     def named(self, name: str) -> Key:
         """The key of something else that is made of this page."""

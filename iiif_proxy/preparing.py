@@ -20,7 +20,7 @@ from iiif_proxy.imaging.session import KEPT_SIDE, Session
 from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.imaging.words import said
 from iiif_proxy.located import Located
-from iiif_proxy.stores.base import Store
+from iiif_proxy.stores.base import Key, Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,7 +41,7 @@ class Preparing:
     """Fills the derivative store in the background. `write_ahead` and `predict` switch it on.
 
     `room`: the bytes that one source may take of the store. What was asked for must not be pushed
-    out by what was not.
+    out by what was not. `made` is told of each that is.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Preparing:
         predict: bool,
         room: int,
         patience: float,
+        made: Callable[[Located, Key], None],
     ) -> None:
         self._derivatives = derivatives
         self._ahead = ahead
@@ -68,6 +69,7 @@ class Preparing:
         self._predict = predict
         self._room = room
         self._patience = patience
+        self._made = made
 
     def opened(self, located: Located, session: Session) -> None:
         """A source was opened for a tile: all its tiles will be wanted."""
@@ -181,6 +183,7 @@ class Preparing:
                 ),
                 located.modified,
             )
+            self._made(located, key)
         found.close()
 
     def _keep_level(self, located: Located, read: "Read") -> None:
@@ -190,10 +193,12 @@ class Preparing:
             return
         whole = Box(0, 0, info.width, info.height)
         pixels = read(whole, -(-info.width // factor), -(-info.height // factor))
+        key = located.named(KEPT_LEVEL)
         self._derivatives.put(
-            located.named(KEPT_LEVEL),
+            key,
             lambda file: encode(pixels, "jpg", file, KEPT_AS, profile_in(pixels)),
         ).close()
+        self._made(located, key)
 
 
 def kept_factor(info: ImageInfo) -> int:

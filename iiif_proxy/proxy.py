@@ -20,7 +20,7 @@ from iiif_proxy.errors import (
 )
 from iiif_proxy.flow.flow import Flow, with_services
 from iiif_proxy.flow.rooms import Rooms
-from iiif_proxy.guarding import access_of, for_all, rules_of, watch_of
+from iiif_proxy.guarding import access_of, for_all, lifetimes_of, rules_of, watch_of
 from iiif_proxy.iiif import manifest, urls
 from iiif_proxy.iiif.describe import profile_of
 from iiif_proxy.iiif.model import Extras
@@ -89,7 +89,12 @@ class IIIFProxy:
         watch = self._watch = watch_of(settings, self.peers, self.app)
         self._presets = presets_of(settings)
         self.service = service_of(
-            settings, app, circuits, rules_of(watch), lambda identifier: for_all(watch, identifier)
+            settings,
+            app,
+            circuits,
+            rules_of(watch),
+            lambda identifier: for_all(watch, identifier),
+            lifetimes_of(watch),
         )
         if watch is not None:
             watch.changed = lambda: self.service.ruled(rules_of(watch))
@@ -292,18 +297,22 @@ class IIIFProxy:
         extras = self.offering.within(
             self._extras(about.identifier), request.identifier, info, number, environ, grant
         )
+        stored = self.service.stored(about.identifier, source, info)
+        scope = self.access.scope(grant, info, stored)
         document = request.api.document(
             info,
             self._uri(request, environ),
             grant.limits,
             grant.features,
             with_services(extras, about, self._own_address(environ), number),
-            grant.scope,
+            scope,
         )
-        profile = profile_of(request.api.PROFILE, grant.scope, grant.features)
+        profile = profile_of(request.api.PROFILE, scope, grant.features)
         fields = [
             ("Content-Type", request.api.content_type(accept)),
-            *self._caching(source.record, grant, grant.alike and not about.auth),
+            *self._caching(
+                source.record, grant, grant.alike and not about.auth and scope == grant.scope
+            ),
             ("Link", f'<{profile}>;rel="profile"'),
             ("Vary", "Authorization, Accept" if about.auth else "Accept"),
         ]
@@ -320,6 +329,10 @@ class IIIFProxy:
         about = self.flow.described(request.identifier, environ)
         grant = about.grant
         source, info = self.service.info(about.identifier, environ)
+        scope = self.access.scope(grant, info, self.service.stored(about.identifier, source, info))
+        thumbnails = scope.listed
+        if thumbnails is None and not scope.sizes:
+            thumbnails = sizes(info, grant.limits, grant.features)
         label, extras = request.identifier.rpartition("/")[2], self._extras(request.identifier)
         uri = self._uri(request, environ)
         document = manifest.document(
@@ -330,12 +343,14 @@ class IIIFProxy:
             grant.limits,
             extras,
             annotations_of(self.settings, request.identifier),
-            None if grant.scope.sizes else sizes(info, grant.limits, grant.features),
+            thumbnails,
             with_services(Extras(), about, self._own_address(environ), request.api.NUMBER),
         )
         fields = [
             ("Content-Type", manifest.CONTENT_TYPE),
-            *self._caching(source.record, grant, grant.alike and not about.auth),
+            *self._caching(
+                source.record, grant, grant.alike and not about.auth and scope == grant.scope
+            ),
         ]
         return answers.document(environ, start_response, document, fields)
 
@@ -356,12 +371,13 @@ class IIIFProxy:
         located = self._located(grant, dataclasses.replace(request, identifier=name), environ)
         plan, info = located.plan, located.info
         telling.planned(located.key.name)
-        verdict = self.access.admit(grant, plan, info, lambda: self.service.has(located), environ)
-        if verdict is Verdict.UNSTORED:
-            located = dataclasses.replace(located, kept=False)
         canonical = self._canonical(request, located, environ)
         if self.settings.canonical_redirect and not self._is(canonical, environ):
             return answers.see_other(canonical, environ, start_response)
+        verdict = self.access.admit(grant, plan, info, lambda: self.service.has(located), environ)
+        if verdict is not Verdict.STORED and self.access.controlled:
+            kept = verdict is not Verdict.UNSTORED
+            located = dataclasses.replace(located, kept=kept, owner=grant.owner)
         shared = grant.shared(
             plan, info, lambda limits: resolve(request, info, limits, self.service.features)
         )
@@ -425,7 +441,9 @@ class IIIFProxy:
         age = longest if record.path else min(longest, record.lifetime)
         if shared:
             return [("Cache-Control", cache_control(age, record.keep))]
-        said = cache_control(min(age, private), record.keep).replace("public", "private")
+        said = cache_control(min(age, private, grant.seconds), record.keep).replace(
+            "public", "private"
+        )
         return [("Cache-Control", said), *([("Vary", grant.vary)] if grant.vary else [])]
 
 

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from iiif_proxy.ahead import Ahead
 from iiif_proxy.concurrency import Gate, SingleFlight, Spare
 from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
-from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits
+from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import tile_factor, tiling
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
@@ -29,6 +29,7 @@ from iiif_proxy.paging import Paging
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
+from iiif_proxy.stores.retention import Retention
 from iiif_proxy.telling import ToldGate, stage
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class ImageService:
         room: int,
         paging: Paging,
         patience: float,
+        retention: Retention | None = None,
     ) -> None:
         self.features = features
         self.limits = limits
@@ -109,7 +111,9 @@ class ImageService:
             predict=predict and folder is not None,
             room=room,
             patience=patience,
+            made=self._made,
         )
+        self._retention = retention
         self._patience = patience
 
     def info(self, identifier: str, environ: Environ) -> "tuple[SourceImage, ImageInfo]":
@@ -145,6 +149,8 @@ class ImageService:
         `limits`: lower ones of whoever asks. Only the plan goes by them: its name and its URL
         are the same for all.
         """
+        if self._retention is not None:
+            self._retention.wake()
         generation = self._sources.generation()
         identifier, page = self._paging.split(request.identifier)
         source = self._sources.open(identifier, environ)
@@ -213,9 +219,33 @@ class ImageService:
             entry.close()
         return entry is not None
 
+    def stored(
+        self, identifier: str, source: "SourceImage", info: ImageInfo
+    ) -> Callable[[Plan], bool]:
+        """Whether a plan of one image is stored."""
+        _, page = self._paging.split(identifier)
+
+        def has(plan: Plan) -> bool:
+            if not (source.record.fingerprint and source.record.keep):
+                return False
+            name = stored_name(plan, info, self.limits)
+            key = self._key(source, name if page == 1 else f"page-{page}_{name}")
+            entry = self._derivatives.get(key)
+            if entry is not None:
+                entry.close()
+            return entry is not None
+
+        return has
+
     def name_of(self, identifier: str) -> str:
         """The source's own identifier, whatever page is asked for."""
         return self._paging.split(identifier)[0]
+
+    def look(
+        self, identifier: str, environ: Environ, credentials: Mapping[str, str], method: str
+    ) -> tuple[int, Mapping[str, str]]:
+        """What the origin says to a visitor's own credentials: see SourceCache.look."""
+        return self._sources.look(self.name_of(identifier), environ, credentials, method)
 
     def derive(self, located: Located, environ: Environ) -> Derivative:
         """The derivative, from the store or made now: once for all who wait for it.
@@ -236,7 +266,10 @@ class ImageService:
             spare = self._spare.enter(self.busy, self._patience)
             try:
                 with nullcontext() if located.kept else spare:
-                    return store.put(located.key, self._writer(located, environ), located.modified)
+                    writer = self._writer(located, environ)
+                    entry = store.put(located.key, writer, located.modified)
+                self._made(located, located.key)
+                return entry
             except NoImage:
                 # Its header was good: that is known, and its bytes are kept.
                 self._sources.reject(located.source.record)
@@ -250,6 +283,10 @@ class ImageService:
             self._patience,
         )
         return Derivative(entry, not made)
+
+    def _made(self, located: Located, key: Key) -> None:
+        if self._retention is not None and located.owner is not None and located.stored:
+            self._retention.note(key, located.owner)
 
     def _writer(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
         """Make the pixels now; what is returned encodes them into a file.

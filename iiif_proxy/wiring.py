@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.base import NullStore, Store
 from iiif_proxy.stores.disk import DiskStore
 from iiif_proxy.stores.published import Published
+from iiif_proxy.stores.retention import Retention
 from iiif_proxy.telling import not_asked, origin_silent
 from iiif_proxy.upstream import Upstream
 from iiif_proxy.web.errors import guard
@@ -112,16 +113,23 @@ def service_of(
     circuits: Circuits,
     rules: str = "",
     for_all: Callable[[str], bool] = lambda identifier: True,
+    lifetimes: Callable[[], Mapping[str, float]] | None = None,
 ) -> ImageService:
-    """`rules` names the policy, `for_all` says whether it lets everybody have an identifier."""
+    """`rules` names the policy, `for_all` says whether it lets everybody have an identifier,
+    `lifetimes` what is made for whom goes when it was not read for so many seconds."""
     folder = made(settings.cache_dir)
     records: Store = NullStore()
     bytes_store: Store = NullStore()
     derivatives: Store = NullStore()
+    retention = None
     if folder is not None:
         records = DiskStore(folder / "records", records_size(settings))
         bytes_store = DiskStore(folder / "sources", settings.source_cache_size, digest=False)
-        derivatives = DiskStore(folder / "derivatives", settings.cache_size, fsync=settings.fsync)
+        derivatives = kept = DiskStore(
+            folder / "derivatives", settings.cache_size, fsync=settings.fsync
+        )
+        if lifetimes is not None:
+            retention = Retention(kept, lifetimes)
     flights = SingleFlight(folder and folder / "locks")
     workers = workers_of(settings)
     memory = settings.memory or half_of_memory()
@@ -171,6 +179,7 @@ def service_of(
         room=settings.cache_size // ONE_SOURCE_SHARE,
         paging=Paging(settings.page_separator, derivatives, reading),
         patience=settings.queue_timeout,
+        retention=retention,
     )
 
 

@@ -49,6 +49,8 @@ class Callers:
         self._classes = classes
         self._unheard: set[str] = set()
         found = (field for finder in finders for field in finder.vary)
+        # Whether anybody can be told from a stranger at all.
+        self.some = bool(self._finders)
         self.vary = ", ".join(dict.fromkeys(found))
 
     def find(self, environ: Environ) -> Caller:

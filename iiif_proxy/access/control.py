@@ -1,18 +1,29 @@
 """Access as the proxy asks for it: a grant before anything is looked up, leave before a making."""
 
+import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from iiif_proxy.access.asking import VARY, Asking, Look
 from iiif_proxy.access.callers import STRANGER, Caller
-from iiif_proxy.access.decision import Verdict, decide, features_for, limits_for, scope_for
+from iiif_proxy.access.decision import (
+    Verdict,
+    decide,
+    features_for,
+    limits_for,
+    scope_for,
+    stored_scope,
+)
 from iiif_proxy.access.grant import Grant, everything
 from iiif_proxy.access.policy import PUBLIC, Rules
 from iiif_proxy.access.regime import Regime
-from iiif_proxy.access.throttle import Throttle
 from iiif_proxy.access.watch import Watch
 from iiif_proxy.errors import NotAllowed, NotAuthenticated, ProxyError
-from iiif_proxy.iiif.model import Features, ImageInfo, Limits, Plan
+from iiif_proxy.iiif.model import Features, ImageInfo, Limits, Plan, Scope
 from iiif_proxy.iiif.presets import Presets
+
+if TYPE_CHECKING:
+    from iiif_proxy.access.throttle import Throttle
 
 Environ = dict[str, Any]
 
@@ -27,6 +38,9 @@ class Access(Protocol):
 
         Raises NotAuthenticated, NotAllowed, Undecided.
         """
+
+    def scope(self, grant: Grant, info: ImageInfo, has: Callable[[Plan], bool]) -> Scope:
+        """What info.json declares; `has`: whether a plan is stored."""
 
     def may(self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]) -> Verdict:
         """What may happen to a request. Raises NotAllowed."""
@@ -63,6 +77,9 @@ class Open:
     def grant(self, identifier: str, environ: Environ, caller: Caller | None = None) -> Grant:
         return self._grant
 
+    def scope(self, grant: Grant, info: ImageInfo, has: Callable[[Plan], bool]) -> Scope:
+        return grant.scope
+
     def may(self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]) -> Verdict:
         return Verdict.MAKE
 
@@ -98,7 +115,8 @@ class Control:
         features: Features,
         name_of: Callable[[str], str],
         presets: Callable[[], Presets],
-        throttle: Throttle,
+        throttle: "Throttle",
+        look: Look,
     ) -> None:
         self._watch = watch
         self._current = watch.current
@@ -107,6 +125,8 @@ class Control:
         self._name_of = name_of
         self._presets = presets
         self._throttle = throttle
+        self._look = look
+        self._asking: tuple[Regime, Asking] | None = None
 
     def tier(self, environ: Environ) -> str | None:
         regime = self._current()
@@ -125,11 +145,15 @@ class Control:
         own = rules[caller.one]
         if own.read == "nothing":
             raise self._refusal(regime, caller)
+        asking = self._asks(regime) if own.origin else None
+        if asking is not None:
+            asking.ask(self._name_of(identifier), environ)
         limits = limits_for(own, self._limits)
         public = rules[PUBLIC]
-        readable = [one for one in rules.values() if one.read != "nothing"]
+        found = rules.values() if regime.callers.some else (public,)
+        readable = [one for one in found if one.read != "nothing"]
         shown = [self._shown(one) for one in readable]
-        strangers = public.read != "nothing" and not public.origin
+        strangers = public.read != "nothing" and not public.origin and not own.origin
         alike = strangers and all(one == shown[0] for one in shown)
         others = tuple((one, limits_for(one, self._limits)) for one in readable)
         return Grant(
@@ -140,9 +164,17 @@ class Control:
             scope_for(own),
             alike,
             others if strangers else None,
-            regime.callers.vary,
-            None if own.origin else tier_of(regime, caller),
+            _joined(VARY if asking else "", regime.callers.vary),
+            None if asking else tier_of(regime, caller),
+            asking.seconds if asking else math.inf,
+            mark_of(regime, caller, own),
         )
+
+    def _asks(self, regime: Regime) -> Asking:
+        """One for each policy: another may have been written to end what was remembered."""
+        if self._asking is None or self._asking[0] is not regime:
+            self._asking = regime, Asking(self._look, regime.method, regime.remember)
+        return self._asking[1]
 
     def _shown(self, rules: Rules) -> tuple[object, ...]:
         return (
@@ -150,6 +182,12 @@ class Control:
             features_for(rules, self._features),
             scope_for(rules),
         )
+
+    def scope(self, grant: Grant, info: ImageInfo, has: Callable[[Plan], bool]) -> Scope:
+        if grant.scope.listed is None:
+            return grant.scope
+        named = self._presets().plans(info, grant.limits, self._features).values()
+        return stored_scope(grant.rules, info, grant.limits, grant.features, has, named)
 
     def may(self, grant: Grant, plan: Plan, info: ImageInfo, exists: Callable[[], bool]) -> Verdict:
         named = self._presets().plans(info, grant.limits, self._features).values()
@@ -189,6 +227,20 @@ class Control:
             headers = {"WWW-Authenticate": regime.challenge}
             return NotAuthenticated("This image is not open to strangers.", headers=headers)
         return NotAllowed("This image is not open to you.")
+
+
+def _joined(*names: str) -> str:
+    """Names of fields, each once."""
+    found = (one.strip() for text in names for one in text.split(","))
+    return ", ".join(dict.fromkeys(filter(None, found)))
+
+
+def mark_of(regime: Regime, caller: Caller, rules: Rules) -> str | None:
+    """Of the class, so that a change of the policy counts; with its own time where that differs."""
+    if rules.retention is None:
+        return None
+    same = regime.policy.classes[caller.one].retention == rules.retention
+    return caller.one if same else f"{caller.one} {rules.retention:g}"
 
 
 def tier_of(regime: Regime, caller: Caller) -> str:

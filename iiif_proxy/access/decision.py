@@ -1,14 +1,15 @@
 """The decision: rules and a plan in, allowed or a sentence out. Nothing is looked at here."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from decimal import Decimal
 from enum import Enum
 
 from iiif_proxy.access.policy import Rules
 from iiif_proxy.errors import NotAllowed
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan, Scope
 from iiif_proxy.iiif.params import largest
-from iiif_proxy.iiif.tiles import bounds, sizes, tile_factor, tiling
+from iiif_proxy.iiif.tiles import bounds, sizes, tile_boxes, tile_factor, tiling
 
 
 class Verdict(Enum):
@@ -147,11 +148,11 @@ def free(rules: Rules) -> bool:
 
 def scope_for(
     rules: Rules,
-    stored: tuple[tuple[int, int], ...] | None = None,
+    stored: tuple[tuple[int, int], ...] = (),
     tiles: bool = False,
 ) -> Scope:
-    """What info.json declares. `stored`: the sizes, where only some may be had; `tiles`: whether
-    tiles may be had too."""
+    """What info.json declares. Where nothing may be made but presets: `stored` are the sizes that
+    may be had, `tiles` whether tiles may be."""
     if free(rules):
         return Scope(regions=rules.regions, tiles=rules.regions)
     declared = rules.makes == "declared"
@@ -161,5 +162,39 @@ def scope_for(
         turns=False,
         qualities=False,
         tiles=rules.regions and (declared or tiles),
-        listed=None if declared else stored or (),
+        listed=None if declared else stored,
     )
+
+
+def stored_scope(
+    rules: Rules,
+    info: ImageInfo,
+    limits: Limits,
+    features: Features,
+    has: Callable[[Plan], bool],
+    named: Collection[Plan],
+) -> Scope:
+    """What info.json declares where presets may be made at most, by what is stored (`has`): sizes,
+    and tiles if the coarsest and the corners of the finest are there."""
+    box = Box(0, 0, info.width, info.height)
+    offered = {*sizes(info, limits, features), largest(box, limits, False)}
+    found = {size for size in offered if has(plain(box, *size))}
+    if rules.makes == "presets":
+        found |= {
+            (one.width, one.height) for one in named if one == plain(box, one.width, one.height)
+        }
+    tiles = tiling(info, limits, features)
+    finest, coarsest = tiles.scale_factors[0], tiles.scale_factors[-1]
+    corners = [tile for tile in tile_boxes(info, tiles, finest) if at_corner(tile[0], info)]
+    wanted = [next(tile_boxes(info, tiles, coarsest)), *corners]
+    there = rules.regions and all(has(plain(*tile)) for tile in wanted)
+    return scope_for(rules, tuple(sorted(found)), there)
+
+
+def plain(box: Box, width: int, height: int) -> Plan:
+    return Plan(box, width, height, False, Decimal(0), "default", "jpg")
+
+
+def at_corner(box: Box, info: ImageInfo) -> bool:
+    across = box.x == 0 or box.x + box.width == info.width
+    return across and (box.y == 0 or box.y + box.height == info.height)

@@ -1,5 +1,6 @@
 """What one caller may do with one image, and who else may see the answers."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,10 @@ class Grant:
     others: tuple[tuple[Rules, Limits], ...] | None = ()
     vary: str = ""
     tier: str | None = None
+    # Seconds that a visitor may keep an answer for itself.
+    seconds: float = math.inf
+    # The mark of what is made for the caller, None for what stays.
+    owner: str | None = None
 
     def shared(self, plan: Plan, info: ImageInfo, same: Callable[[Limits], Plan]) -> bool:
         """Whether caches may give this answer to everybody: strangers may have it, and the same

@@ -85,6 +85,14 @@ class Policy:
         # Bounded, and of this policy alone.
         object.__setattr__(self, "_rules", lru_cache(maxsize=4096)(self._look_up))
 
+    @property
+    def asks(self) -> bool:
+        """Whether the origin is ever asked."""
+        changed = (rules for special in self.specials for rules in special.changes.values())
+        return any(one.origin for one in self.classes.values()) or any(
+            rules.get("origin") for rules in changed
+        )
+
     def rules(self, identifier: str) -> Mapping[str, Rules] | None:
         """The rules of every class for one image; the last special one that matches wins.
 

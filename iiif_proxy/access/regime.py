@@ -25,6 +25,8 @@ from iiif_proxy.access.tickets import Tickets
 from iiif_proxy.iiif.model import Features
 
 API_KEY = "X-Api-Key"
+METHODS = {"head": "HEAD", "get": "GET"}
+REMEMBER = 30.0
 LEAST_KEY = 16
 
 
@@ -36,6 +38,7 @@ class Given:
     features: Features
     trusts: Callable[[str], bool]
     prefix: str = ""
+    askable: bool = True
     create: str = "any"
     rate: str | None = None
     classify: Classify | None = None
@@ -56,6 +59,9 @@ class Regime:
     callers: Callers
     challenge: str | None
     files: tuple[Path, ...]
+    # How the origin is asked, and how long its verdict counts in seconds.
+    method: str = "HEAD"
+    remember: float = REMEMBER
     auth: Auth | None = None
 
 
@@ -78,6 +84,10 @@ def establish(given: Given) -> Regime:
         header = said.get("header", API_KEY)
         finders.append(keys.ByKey(_keys(path, policy), header, said.get("query")))
         challenge = f'ApiKey realm="iiif", header="{header}"'
+    if policy.asks and not given.askable:
+        raise PolicyError(
+            [f"{given.file}: origin: only sources with http:, https: or app: can be asked"]
+        )
     if given.file is not None:
         challenge = _signed(given.file, policy, finders, files, given.prefix) or challenge
     finders += _session(given, policy.settings["who"])
@@ -88,8 +98,16 @@ def establish(given: Given) -> Regime:
         finders.append(ByCookie(auth.tickets, policy.classes))
         if EXTERNAL in auth.profiles and auth.networks:
             finders.append(ByNetwork(auth, given.client))
-    callers = Callers(finders, policy.classes)
-    return Regime(policy, callers, challenge, tuple(files), auth)
+    said = policy.settings["origin"]
+    return Regime(
+        policy,
+        Callers(finders, policy.classes),
+        challenge,
+        tuple(files),
+        METHODS[said.get("ask", "head")],
+        said.get("remember", REMEMBER),
+        auth,
+    )
 
 
 def _auth(given: Given, policy: Policy, files: list[Path]) -> Auth | None:

@@ -23,7 +23,8 @@ def plain(identifier: str) -> str:
         if decoded == name:
             break
         name = decoded
-    name = unicodedata.normalize("NFKC", name).replace("\\", "/").partition("?")[0]
+    name = unicodedata.normalize("NFKC", name).replace("\\", "/")
+    name = re.split("[?#]", name, maxsplit=1)[0]
     parts = (part.partition(";")[0].strip(" .") for part in name.split("/"))
     return "/".join(part for part in parts if part)
 

@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 
 from iiif_proxy.access.authvalues import CHECKS
-from iiif_proxy.access.values import Check, algorithms, classes, environ_key, header, text, words
+from iiif_proxy.access.values import (
+    Check,
+    algorithms,
+    classes,
+    duration,
+    environ_key,
+    header,
+    one_of,
+    text,
+    words,
+)
 
 TABLES: Mapping[str, Mapping[str, Check]] = {
     # REMOTE_USER: the class of everybody who has one, or of each; `environ`: names the class.
@@ -14,6 +24,8 @@ TABLES: Mapping[str, Mapping[str, Check]] = {
     "auth": CHECKS,
     # Signed addresses: a file with a line `id secret` for each key, the first signs.
     "signing": {"file": text, "class": text},
+    # Asking the origin, where rules have origin = true.
+    "origin": {"ask": one_of("head", "get"), "remember": duration},
     # Bearer tokens: what they must say, and the claim that names a class.
     "jwt": {
         "file": text,

@@ -12,8 +12,14 @@ from iiif_proxy.sources.base import Environ
 CHANGES = 3
 
 
-def proxy(**settings: Any) -> IIIFProxy:
-    """As the environment sets it up, but with nothing made behind the command's back."""
+def proxy(publishes: bool = False, **settings: Any) -> IIIFProxy:
+    """As the environment sets it up, but with nothing made behind the command's back.
+
+    What a static server may answer is for the server to say: a command may have been run without
+    its policy. (`publishes`: to take away what the server has published.)
+    """
+    if not publishes:
+        settings["publish"] = "off"
     return IIIFProxy(write_ahead="off", predict="off", **settings)
 
 

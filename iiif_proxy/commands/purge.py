@@ -20,7 +20,7 @@ def run(given: argparse.Namespace) -> int:
     from iiif_proxy.commands import inside
     from iiif_proxy.errors import ProxyError
 
-    proxy = inside.proxy()
+    proxy = inside.proxy(publishes=True)
     if proxy.settings.cache_dir is None:
         inside.complain("Nothing is stored: IIIF_PROXY_CACHE_DIR is empty.")
         return 1

@@ -33,9 +33,13 @@ def document(
     if thumbnails is not None:
         small_width, small_height = nearest(thumbnails, small_width) or (width, height)
     service = [service_of(uri, version)]
-    small = f"{small_width},{small_height}" if version == 3 else f"!{small_width},{small_height}"
+    # In 2.1 `full` is the image's own size, which limits may forbid.
+    reduced = (width, height) != (info.width, info.height)
+    largest_word = "max" if version == 3 or reduced else "full"
+    plain = f"!{small_width},{small_height}" if thumbnails is None else f"{small_width},"
+    small = f"{small_width},{small_height}" if version == 3 else plain
     image = {
-        "id": f"{uri}/full/{'max' if version == 3 else 'full'}/0/default.jpg",
+        "id": f"{uri}/full/{largest_word}/0/default.jpg",
         "type": "Image",
         "format": "image/jpeg",
         "width": width,

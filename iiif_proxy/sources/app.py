@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from iiif_proxy.errors import OriginFailed, OriginTimeout, ProxyError
 from iiif_proxy.sources.base import (
+    CREDENTIALS,
     REQUEST_ID,
     Answer,
     Conditions,
@@ -16,6 +17,7 @@ from iiif_proxy.sources.base import (
     fill,
     judge,
     length_of,
+    personal,
 )
 from iiif_proxy.sources.coding import decoded
 
@@ -30,8 +32,8 @@ SAID = (
 # Beside the headers: who the visitor is, what other middleware read from the first request, and
 # a way to answer that is not to be iterated.
 PERSONAL = {
-    "AUTH_TYPE", "CONTENT_LENGTH", "CONTENT_TYPE", "REMOTE_ADDR", "REMOTE_HOST", "REMOTE_IDENT",
-    "REMOTE_PORT", "REMOTE_USER", "wsgi.file_wrapper", "wsgi.input_terminated",
+    CREDENTIALS, "AUTH_TYPE", "CONTENT_LENGTH", "CONTENT_TYPE", "REMOTE_ADDR", "REMOTE_HOST",
+    "REMOTE_IDENT", "REMOTE_PORT", "REMOTE_USER", "wsgi.file_wrapper", "wsgi.input_terminated",
 }  # fmt: skip
 READ = ("HTTP_", "webob.", "werkzeug.", "bottle.")
 # An address that nobody has (RFC 5737): applications expect one.
@@ -82,7 +84,26 @@ class AppSource:
         except BaseException:
             call.close()
             raise
-        return Answer(status != 304, headers, chunks, call.close)
+        return Answer(status != 304, personal(headers, environ), chunks, call.close)
+
+    def look(
+        self, identifier: str, environ: Environ, credentials: Mapping[str, str], method: str
+    ) -> tuple[int, Mapping[str, str]]:
+        """Status and headers that a visitor's own credentials get; the image is not read."""
+        call = _Call()
+        inner = self._environ(identifier, None, {**environ, CREDENTIALS: credentials})
+        inner["REQUEST_METHOD"] = method
+        if method == "GET":
+            inner["HTTP_RANGE"] = "bytes=0-0"
+        try:
+            call.begin(self.app, inner)
+            return call.answered()
+        except ProxyError:
+            raise
+        except Exception as cause:
+            raise OriginFailed("The application failed to say.", repr(cause)) from cause
+        finally:
+            call.close()
 
     def _environ(self, identifier: str, conditions: Conditions | None, outer: Environ) -> Environ:
         target = fill(self.template, identifier)
@@ -101,6 +122,7 @@ class AppSource:
             "REMOTE_ADDR": NOBODY,
             "wsgi.input": io.BytesIO(),
         }
+        environ |= outer.get(CREDENTIALS, {})
         for name in ("RAW_URI", "REQUEST_URI"):
             if name in outer:
                 environ[name] = outer.get("SCRIPT_NAME", "") + target

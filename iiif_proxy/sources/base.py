@@ -19,6 +19,9 @@ from iiif_proxy.errors import (
 from iiif_proxy.sources.freshness import http_date
 
 REQUEST_ID = "HTTP_X_REQUEST_ID"
+# What a visitor said of itself, by WSGI name: there only when the origin has allowed it this image
+# (access/asking.py), so that the origin gives it. What is kept is shown after such a verdict only.
+CREDENTIALS = "iiif_proxy.credentials"
 Environ = dict[str, Any]
 
 # What stays as it is in a path: everything RFC 3986 allows in one, so that `ark:/1/2` is asked
@@ -130,6 +133,17 @@ def judge(status: int, headers: Mapping[str, str], where: str) -> bool:
     raise OriginFailed(
         f"The origin answered with status {status} where an image was expected.", where
     )
+
+
+def personal(headers: Mapping[str, str], environ: Environ) -> Mapping[str, str]:
+    """An answer to a visitor's own credentials: what is private to it may be kept, for nobody is
+    shown it unasked; parts could not be asked for later, without the credentials."""
+    if not environ.get(CREDENTIALS):
+        return headers
+    said = [part.strip() for part in headers.get("cache-control", "").split(",")]
+    kept = ", ".join(part for part in said if part and not part.lower().startswith("private"))
+    found = {name: value for name, value in headers.items() if name != "accept-ranges"}
+    return {**found, "cache-control": kept} if "cache-control" in headers else found
 
 
 def entity_tag(headers: Mapping[str, str]) -> str | None:

@@ -11,8 +11,9 @@ from typing import Any
 from iiif_proxy.concurrency import SingleFlight
 from iiif_proxy.errors import OriginFailed, SourceChanged
 from iiif_proxy.ranges import Parts
+from iiif_proxy.sources.app import AppSource
 from iiif_proxy.sources.arrival import SourceImage
-from iiif_proxy.sources.base import Environ, LocalFile, Source
+from iiif_proxy.sources.base import CREDENTIALS, Environ, LocalFile, Source, not_found
 from iiif_proxy.sources.contents import Contents
 from iiif_proxy.sources.fetch import Fetches, Wanted
 from iiif_proxy.sources.file import FileSource, opened, stamp_of, unreadable
@@ -106,10 +107,13 @@ class SourceCache:
         record = image.record
         if record.path:
             return self._file(record)
+        # In another thread, without what is the request's own.
+        kept = {CREDENTIALS: environ.get(CREDENTIALS, {})}
         held = image.held or self._contents.get(record)
         if held is None and not whole and self._threaded:
             held = self._contents.growing(
-                record, lambda: self._contents.get(record) or self._again(record, {}, True)
+                record,
+                lambda: self._contents.get(record) or self._again(record, kept, True),
             )
         if held is None:
             held = self._again(record, environ, whole)
@@ -132,6 +136,18 @@ class SourceCache:
         if held is None or got.record.fingerprint != record.fingerprint:
             raise SourceChanged
         return held
+
+    def look(
+        self, identifier: str, environ: Environ, credentials: Mapping[str, str], method: str
+    ) -> tuple[int, Mapping[str, str]]:
+        """What the first source that has the image answers to a visitor's own credentials, without
+        the image. Raises NotFound, OriginFailed, OriginTimeout."""
+        for source in self._sources:
+            assert isinstance(source, HttpSource | AppSource)
+            status, headers = source.look(identifier, environ, credentials, method)
+            if status not in {404, 410}:
+                return status, headers
+        raise not_found(identifier)
 
     def generation(self) -> int:
         """Another number whenever something was purged, or found changed within its life."""

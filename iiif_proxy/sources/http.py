@@ -15,6 +15,7 @@ from requests.utils import requote_uri
 from iiif_proxy.concurrency import Circuits
 from iiif_proxy.errors import OriginFailed, OriginTimeout
 from iiif_proxy.sources.base import (
+    CREDENTIALS,
     REQUEST_ID,
     Answer,
     Conditions,
@@ -22,6 +23,7 @@ from iiif_proxy.sources.base import (
     fill,
     judge,
     mind_forks,
+    personal,
 )
 from iiif_proxy.sources.coding import decoded
 from iiif_proxy.sources.ranges import HttpRanges
@@ -77,6 +79,7 @@ class HttpSource:
         self.template = template
         parts = urlsplit(template)
         self.host = parts.hostname or ""
+        self._place = (parts.scheme, parts.hostname, parts.port)
         self.port = parts.port or PORTS[parts.scheme]
         self.timeout = (connect_timeout, read_timeout)
         self.total = total_timeout
@@ -107,6 +110,7 @@ class HttpSource:
             headers["X-Request-Id"] = environ[REQUEST_ID]
         if conditions:
             headers |= conditions.headers()
+        headers |= fields_of(environ.get(CREDENTIALS, {}))
         got = self.fetch(fill(self.template, identifier), headers)
         try:
             found = judge(got.status, got.headers, f"{got.url}: {got.status}")
@@ -117,7 +121,27 @@ class HttpSource:
             raise
         if not modified:
             got.let_go()
-        return Answer(modified, got.headers, chunks, got.close, got.url) if found else None
+        said = personal(got.headers, environ)
+        return Answer(modified, said, chunks, got.close, got.url) if found else None
+
+    def look(
+        self, identifier: str, environ: Environ, credentials: Mapping[str, str], method: str
+    ) -> tuple[int, Mapping[str, str]]:
+        """Status and headers that a visitor's own credentials get, without the image. Redirects
+        are not followed: they lead to logins as often as to images."""
+        headers = {"User-Agent": self.user_agent, "Accept": "image/*,*/*;q=0.5"}
+        headers |= fields_of(credentials)
+        if method == "GET":
+            headers["Range"] = "bytes=0-0"
+        deadline = Deadline(sum(self.timeout))
+        url = requote_uri(fill(self.template, identifier))
+        with self._circuits.of(self.host, self.port).turn():
+            response = self._send(url, headers, deadline, method)
+        if method == "HEAD":
+            response.close()  # Some send a body all the same, which must not be the next answer.
+        else:
+            let_go(response, deadline)
+        return response.status_code, {n.lower(): v for n, v in response.headers.items()}
 
     def ranges(
         self, url: str, headers: Mapping[str, str], changed: Callable[[], None]
@@ -143,6 +167,8 @@ class HttpSource:
         sent = {"User-Agent": self.user_agent, "Accept-Encoding": "identity", **headers}
         url = requote_uri(url)
         for _ in range(MOST_REDIRECTS + 1):
+            if not self._own(url):
+                sent = {n: v for n, v in sent.items() if n not in {"Cookie", "Authorization"}}
             parts = urlsplit(url)
             circuit = self._circuits.of(parts.hostname or "", parts.port or PORTS[parts.scheme])
             with circuit.turn():
@@ -173,6 +199,10 @@ class HttpSource:
             raise OriginFailed(NOT_THERE, url)
         return url.partition("#")[0]
 
+    def _own(self, url: str) -> bool:
+        parts = urlsplit(url)
+        return (parts.scheme, parts.hostname, parts.port) == self._place
+
     def _allowed(self, host: str, port: int | None, scheme: str) -> bool:
         given = port or PORTS[scheme]
         if host == self.host and (given == self.port or {given, self.port} <= {80, 443}):
@@ -182,9 +212,11 @@ class HttpSource:
             fnmatch.fnmatchcase(name, pattern) for name in names for pattern in self.redirect_hosts
         )
 
-    def _send(self, url: str, headers: dict[str, str], deadline: Deadline) -> requests.Response:
+    def _send(
+        self, url: str, headers: dict[str, str], deadline: Deadline, method: str = "GET"
+    ) -> requests.Response:
         try:
-            return self._wires().get(url, headers, self.timeout, deadline)
+            return self._wires().get(url, headers, self.timeout, deadline, method)
         except requests.Timeout as cause:
             raise OriginTimeout("The origin did not answer in time.", f"{url}: {cause}") from cause
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as cause:
@@ -208,3 +240,9 @@ class HttpSource:
             if self._wire is None:
                 self._wire = Wire(self._trusted, self._pool)
             return self._wire
+
+
+def fields_of(credentials: Mapping[str, str]) -> dict[str, str]:
+    """Of those that an origin elsewhere understands."""
+    names = {"HTTP_COOKIE": "Cookie", "HTTP_AUTHORIZATION": "Authorization"}
+    return {names[name]: value for name, value in credentials.items() if name in names}

@@ -148,6 +148,12 @@ def test_info_declares_what_may_be_asked(
     assert refused == 0
     if policy == "thumbs" and one == STRANGER:
         assert "tiles" not in info
+    if policy != "existing":
+        canvas = json.loads(here.ask(f"{base}/manifest.json", one).body)["items"][0]
+        body = canvas["items"][0]["items"][0]["body"]
+        for image in (body, canvas["thumbnail"][0]):
+            answer = here.ask(image["id"].removeprefix("http://here.example"), one)
+            assert answer.image.size == (image["width"], image["height"])
     if one == STRANGER and level < 2:
         arbitrary = "rotationArbitrary" in more.get("supports", more.get("extraFeatures", []))
         turned = here.ask(f"{base}/full/100,/12/default.jpg", one).status
@@ -194,6 +200,17 @@ def test_short_forms(house: Housing) -> None:
     assert here.ask(FREE, PRIVILEGED).status == 200
     assert here.ask(FREE).status == 200
     assert here.ask(FREE.replace("100,", "101,"), "unheard-of").status == 403
+
+
+def test_where_nobody_can_be_told_from_a_stranger_all_is_alike(house: Housing) -> None:
+    """The open web: caches in between may keep everything, info.json too."""
+    here = house(public_create="declared", class_header="")
+    for target in ("/iiif/3/a.png/info.json", SIZE):
+        heard = here.ask(target, PRIVILEGED)
+        assert heard.status == 200
+        assert heard.get("Cache-Control").startswith("public, max-age=")
+    assert json.loads(here.ask("/iiif/3/a.png/info.json").body)["profile"] == "level0"
+    assert here.ask(FREE, PRIVILEGED).status == 403
 
 
 def test_spellings_of_one_image_are_one_decision(house: Housing) -> None:
@@ -293,3 +310,22 @@ def test_explanations_tell_what_is_allowed(house: Housing) -> None:
     )
     assert found["status"] == 403
     assert "full/600,400" in found["verdict"]
+
+
+def test_info_of_what_exists_only(house: Housing) -> None:
+    here = house('[classes.public]\nread = "existing"')
+    for version in (2, 3):
+        info = json.loads(here.ask(f"/iiif/{version}/a.png/info.json").body)
+        assert "tiles" not in info
+        assert "sizes" not in info
+    assert here.ask(SIZE, PRIVILEGED).status == 200
+    info = json.loads(here.ask("/iiif/3/a.png/info.json").body)
+    assert info["sizes"] == [{"width": 75, "height": 50}]
+    assert "tiles" not in info
+    for address in declared(json.loads(here.ask("/iiif/3/a.png/info.json", MEMBER).body), 3):
+        assert here.ask(f"/iiif/3/a.png/{address}", PRIVILEGED).status == 200
+    heard = here.ask("/iiif/3/a.png/info.json")
+    assert heard.get("Cache-Control") == "private, no-cache"
+    info = json.loads(heard.body)
+    assert len(info["tiles"]) == 1
+    assert {here.ask(f"/iiif/3/a.png/{address}").status for address in declared(info, 3)} == {200}

@@ -90,3 +90,19 @@ def test_a_static_server_answers_only_what_is_for_everybody(house: Housing, tmp_
         # Another start, with a policy: what was published before it is gone.
         here = house(policy, source=f"{origin.url}/{{id}}")
         assert here.published() == set()
+
+
+def test_processes_of_one_machine_take_it_over(house: Housing, tmp_path: Path) -> None:
+    """Each by itself, as its next request comes; what one published is gone with the first."""
+    with Origin() as origin:
+        fields = [("Content-Type", "image/png"), ("Cache-Control", "max-age=86400")]
+        origin.default = reply(fields=[*fields, ("ETag", '"1"')], body=saved(quarters(300, 200)))
+        one, two = (house("", source=f"{origin.url}/{{id}}") for _ in range(2))
+        target = "/iiif/3/a/full/75,50/0/default.jpg"
+        assert [one.ask(target).status, two.ask(target).status] == [200, 200]
+        change(one, CLOSED)
+        assert one.ask(target).status == 403
+        assert one.published() == set()
+        assert two.ask(target).status == 403
+        assert two.ask(target, "member").status == 200
+        assert two.published() == set()
