@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from iiif_proxy.ahead import Ahead
-from iiif_proxy.concurrency import Gate, SingleFlight, Spare
+from iiif_proxy.concurrency import Gate, Gated, Place, SingleFlight, Spare
 from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
@@ -265,8 +265,8 @@ class ImageService:
         def make() -> Entry:
             spare = self._spare.enter(self.busy, self._patience)
             try:
-                with nullcontext() if located.kept else spare:
-                    writer = self._writer(located, environ)
+                with nullcontext() if located.kept else spare, Place(self._gate) as place:
+                    writer = self._writer(located, environ, place)
                     entry = store.put(located.key, writer, located.modified)
                 self._made(located, located.key)
                 return entry
@@ -288,35 +288,41 @@ class ImageService:
         if self._retention is not None and located.owner is not None and located.stored:
             self._retention.note(key, located.owner)
 
-    def _writer(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
+    def _writer(
+        self, located: Located, environ: Environ, gate: Gated
+    ) -> Callable[[BinaryIO], None]:
         """Make the pixels now; what is returned encodes them into a file.
 
         Of a JPEG that need not be decoded, it is all done in writing.
         """
-        straight = self._straight(located, environ)
+        straight = self._straight(located, environ, gate)
         if straight is None:
-            return self._by_pixels(located, environ)
+            return self._by_pixels(located, environ, gate)
 
         def write(file: BinaryIO) -> None:
             with self._working, stage("encode"):
                 done = straight(file)
             if not done:
-                self._by_pixels(located, environ)(file)
+                self._by_pixels(located, environ, gate)(file)
 
         return write
 
-    def _straight(self, located: Located, environ: Environ) -> Callable[[BinaryIO], bool] | None:
+    def _straight(
+        self, located: Located, environ: Environ, gate: Gated
+    ) -> Callable[[BinaryIO], bool] | None:
         if not self._options.jpeg_lossless or self._mark(located) is not None:
             return None
         routes, plan = self._routes(located, environ), located.plan
         tile = self._is_tile(located)
-        return routes.straight(plan, tile, self._options, self._gate, self._patience)
+        return routes.straight(plan, tile, self._options, gate, self._patience)
 
-    def _by_pixels(self, located: Located, environ: Environ) -> Callable[[BinaryIO], None]:
+    def _by_pixels(
+        self, located: Located, environ: Environ, gate: Gated
+    ) -> Callable[[BinaryIO], None]:
         plan = located.plan
         with self._working:
             with stage("decode"):
-                read = self._pixels(located, environ)
+                read = self._pixels(located, environ, gate)
             with stage("transform"):
                 pixels = render(read, plan, self._look, self._mark(located))
 
@@ -334,24 +340,23 @@ class ImageService:
             return None
         return mark
 
-    def _pixels(self, located: Located, environ: Environ) -> "Image":
+    def _pixels(self, located: Located, environ: Environ, gate: Gated) -> "Image":
         plan = located.plan
 
         def read(box: Box, width: int, height: int) -> "Image":
-            return self._read(located, environ, box, width, height)
+            return self._read(located, environ, gate, box, width, height)
 
         percent = self._look.sharpen
         return sharpened(read, located.info, plan.box, plan.width, plan.height, percent)
 
     def _read(
-        self, located: Located, environ: Environ, box: Box, width: int, height: int
+        self, located: Located, environ: Environ, gate: Gated, box: Box, width: int, height: int
     ) -> "Image":
         """By the cheapest way: an open session, a kept level, a light decode, a new session."""
         routes = self._routes(located, environ)
         tile = self._is_tile(located)
         if routes.wants_session(box, width, height, tile):
-            with self._gate.enter(width * height, self._patience):
-                image, begun = routes.tile(box, width, height, self._patience)
+            image, begun = routes.tile(box, width, height, self._patience, gate)
             if begun is not None and tile:
                 self._preparing.opened(located, begun)
             if image is not None:
@@ -365,7 +370,7 @@ class ImageService:
         def light(box: Box, width: int, height: int) -> "Image":
             return routes.light(box, width, height, self._gate, self._patience)
 
-        image = light(box, width, height)
+        image = routes.light(box, width, height, gate, self._patience)
         self._preparing.answered(located, light, routes.by_parts)
         return image
 
@@ -384,6 +389,7 @@ class ImageService:
             self._sessions,
             self._paging.reading(located.page),
             self._look,
+            self._gate,
         )
 
     def ruled(self, rules: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from iiif_proxy.concurrency import Circuits, Gate, SingleFlight
+from iiif_proxy.concurrency import Circuits, Gate, KeyLocks, SingleFlight
 from iiif_proxy.errors import ProxyError
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.presets import PresetError, Presets, from_words
@@ -16,6 +16,7 @@ from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.color import converts
 from iiif_proxy.imaging.encode import EncodeOptions, available
 from iiif_proxy.imaging.look import Look
+from iiif_proxy.imaging.memory import frugal
 from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import describe, describe_parts
@@ -117,6 +118,7 @@ def service_of(
 ) -> ImageService:
     """`rules` names the policy, `for_all` says whether it lets everybody have an identifier,
     `lifetimes` what is made for whom goes when it was not read for so many seconds."""
+    frugal()
     folder = made(settings.cache_dir)
     records: Store = NullStore()
     bytes_store: Store = NullStore()
@@ -165,7 +167,10 @@ def service_of(
         sources,
         derivatives,
         flights,
-        Gate(memory // 2 // BYTES_A_PIXEL // workers),
+        Gate(
+            memory // 2 // BYTES_A_PIXEL // workers,
+            locks=KeyLocks(folder / "locks") if folder else None,
+        ),
         features=features,
         limits=limits,
         options=options,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from iiif_proxy.concurrency import Gate, SingleFlight, locks
+from iiif_proxy.concurrency import Gate, Place, SingleFlight, locks
 from iiif_proxy.concurrency.locks import KeyLocks
 from iiif_proxy.concurrency.recent import Recent
 from iiif_proxy.errors import Busy, NotFound, OriginFailed, SourceChanged
@@ -574,3 +574,38 @@ class Inside:
     def leave(self) -> None:
         self._go.set()
         self._thread.join()
+
+
+# A place that is kept, and what exceeds the budget
+
+
+def test_a_place_is_kept_to_the_end_of_the_work() -> None:
+    gate = Gate(100, cheap=0)
+    with Place(gate) as place:
+        with place.enter(60, 1):
+            pass
+        assert gate.used == 60
+        with place.enter(30, 1):
+            assert gate.used == 30, "the one before is given up first"
+    assert gate.used == 0
+
+
+def test_a_place_that_is_refused_holds_nothing() -> None:
+    gate = Gate(100, cheap=0)
+    with gate.enter(100, 1), Place(gate) as place, pytest.raises(Busy), place.enter(50, 0.01):
+        pass
+    assert gate.used == 0
+
+
+def test_one_on_the_machine_may_exceed_the_budget(tmp_path: Path) -> None:
+    """Two gates are two processes here: flock is by open file."""
+    one, other = (Gate(100, cheap=0, locks=KeyLocks(tmp_path)) for _ in range(2))
+    with one.enter(101, 1):
+        with other.enter(100, 0.05):
+            pass
+        with pytest.raises(Busy) as refused, other.enter(101, 0.05):
+            pass
+        assert int(refused.value.headers["Retry-After"]) > 0
+        assert other.used == 0
+    with other.enter(101, 5):
+        pass

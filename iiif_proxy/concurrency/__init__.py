@@ -2,7 +2,8 @@
 
 from iiif_proxy.concurrency.circuit import Circuits
 from iiif_proxy.concurrency.flight import SingleFlight
-from iiif_proxy.concurrency.gate import Gate
+from iiif_proxy.concurrency.gate import Gate, Gated, Place
+from iiif_proxy.concurrency.locks import KeyLocks
 from iiif_proxy.concurrency.spare import Spare
 
-__all__ = ["Circuits", "Gate", "SingleFlight", "Spare"]
+__all__ = ["Circuits", "Gate", "Gated", "KeyLocks", "Place", "SingleFlight", "Spare"]

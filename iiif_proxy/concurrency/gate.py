@@ -4,8 +4,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Protocol, Self
 
+from iiif_proxy.concurrency.locks import KeyLocks
 from iiif_proxy.concurrency.recent import Recent, busy
 
 
@@ -14,15 +16,24 @@ class Gate:
 
     `budget`: pixels that may be decoded at once. Work of at most `cheap` pixels has a quarter of
     the budget to itself and never waits behind dearer work, which has the rest (`cheap=0`: one
-    lane). In a lane it is first come, first served; who costs more than the lane is let in alone.
+    lane). In a lane it is first come, first served; who costs more than the lane is let in alone,
+    and with `locks`, which the processes of a machine share, one at a time among them all.
     At most `longest` wait in each lane.
 
     Work that holds a place must not ask for another in the same lane.
     """
 
-    def __init__(self, budget: int, *, cheap: int = 4_000_000, longest: int = 100) -> None:
+    def __init__(
+        self,
+        budget: int,
+        *,
+        cheap: int = 4_000_000,
+        longest: int = 100,
+        locks: KeyLocks | None = None,
+    ) -> None:
         reserved = budget // 4 if cheap else 0
         self._cheap = cheap
+        self._locks = locks
         self._lanes = (_Lane(reserved, longest), _Lane(budget - reserved, longest))
 
     @contextmanager
@@ -33,12 +44,20 @@ class Gate:
         seconds.
         """
         lane = self._lanes[0 if cost <= self._cheap else 1]
+        end = time.monotonic() + timeout
         lane.enter(cost, timeout)
         begun = time.monotonic()
         try:
-            yield
+            with self._alone(lane, cost, end):
+                begun = time.monotonic()
+                yield
         finally:
             lane.leave(cost, time.monotonic() - begun)
+
+    def _alone(self, lane: "_Lane", cost: int, end: float) -> AbstractContextManager[None]:
+        if self._locks is None or cost <= max(lane.budget, self._cheap):
+            return nullcontext()
+        return self._locks.hold("what exceeds the budget", end, lane.recent)
 
     @property
     def used(self) -> int:
@@ -51,6 +70,37 @@ class Gate:
         return sum(len(lane.queue) for lane in self._lanes)
 
 
+class Gated(Protocol):
+    """A Gate, or what stands before one."""
+
+    def enter(self, cost: int, timeout: float) -> AbstractContextManager[None]: ...
+
+
+class Place:
+    """A gate for one piece of work, as a context manager around all of it.
+
+    What it was let in for last it keeps to its end: pixels that were decoded are still there while
+    they are turned and encoded.
+    """
+
+    def __init__(self, gate: Gated) -> None:
+        self._gate = gate
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    @contextmanager
+    def enter(self, cost: int, timeout: float) -> Iterator[None]:
+        """As Gate has it, but it is not left where this ends."""
+        self._held.close()
+        self._held.enter_context(self._gate.enter(cost, timeout))
+        yield
+
+
 class _Turn:
     __slots__ = ("come", "cost")
 
@@ -61,11 +111,11 @@ class _Turn:
 
 class _Lane:
     def __init__(self, budget: int, longest: int) -> None:
-        self._budget = budget
+        self.budget = budget
         self._longest = longest
         self._lock = threading.Lock()
         self._running = 0
-        self._recent = Recent()
+        self.recent = Recent()
         self.used = 0
         self.queue: deque[_Turn] = deque()
 
@@ -100,13 +150,13 @@ class _Lane:
 
     def leave(self, cost: int, seconds: float) -> None:
         with self._lock:
-            self._recent.add(seconds, max(cost, 1))
+            self.recent.add(seconds, max(cost, 1))
             self._running -= 1
             self.used -= cost
             self._next()
 
     def _fits(self, cost: int) -> bool:
-        return not self._running or self.used + cost <= self._budget
+        return not self._running or self.used + cost <= self.budget
 
     def _admit(self, cost: int) -> None:
         self._running += 1
@@ -123,7 +173,7 @@ class _Lane:
 
         0 while nothing is known, because nothing has been finished.
         """
-        if not self._recent.cost:
+        if not self.recent.cost:
             return 0.0
         pixels = self.used + sum(turn.cost for turn in self.queue)
-        return pixels * self._recent.seconds / self._recent.cost / max(1, self._running)
+        return pixels * self.recent.seconds / self.recent.cost / max(1, self._running)

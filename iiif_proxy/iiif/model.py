@@ -21,7 +21,8 @@ class ImageInfo:
 
     `width` and `height` are of the upright image (EXIF orientation applied). `tile_width`,
     `tile_height` and `scale_factors` are the source's own tiling (a tiled pyramid), else 0 and ().
-    `bilevel` is a 1-bit source (gray is then true as well). `dpi` (pixels an inch, 0: unknown),
+    `bilevel` is a 1-bit source (gray is then true as well), `progressive` a JPEG that is decoded
+    as a whole, whatever is asked. `dpi` (pixels an inch, 0: unknown),
     `creator` and `rights` are what the file says of itself.
     """
 
@@ -34,6 +35,7 @@ class ImageInfo:
     tile_width: int = 0
     tile_height: int = 0
     scale_factors: tuple[int, ...] = ()
+    progressive: bool = False
     dpi: float = 0.0
     creator: str = ""
     rights: str = ""

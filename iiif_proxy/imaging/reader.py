@@ -105,6 +105,7 @@ def _info(file: IO[bytes], name: str, reading: Reading) -> ImageInfo:
         gray=is_gray(image),
         bilevel=image.mode == "1",
         alpha=image.has_transparency_data,
+        progressive=name == "jpeg" and "progressive" in image.info,
         **asdict(heard(image)),
     )
 
@@ -182,7 +183,9 @@ class Reader:
         elif self.info.format == "jp2":
             shrink = 1 << _halvings(box, width, height, _USUAL_HALVINGS)
         read = (box.width, box.height) if by_parts else (self.info.width, self.info.height)
-        return -(-read[0] // shrink) * -(-read[1] // shrink) + width * height
+        # libjpeg keeps its coefficients, 3 to 6 bytes a pixel.
+        held = self.info.width * self.info.height if self.info.progressive else 0
+        return held + -(-read[0] // shrink) * -(-read[1] // shrink) + width * height
 
     def _decode(
         self, image: ImageFile.ImageFile, box: Box, width: int, height: int

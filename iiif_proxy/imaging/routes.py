@@ -4,7 +4,7 @@ import functools
 import io
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from PIL import Image
@@ -51,6 +51,16 @@ class Gate(Protocol):
     """A budget of decoded pixels (concurrency.Gate)."""
 
     def enter(self, cost: int, timeout: float) -> AbstractContextManager[None]: ...
+
+
+class _Open:
+    """Lets everything in."""
+
+    def enter(self, cost: int, timeout: float) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+OPEN = _Open()
 
 
 class Content(Protocol):
@@ -116,7 +126,7 @@ class Routes:
     """Regions of one source at one state.
 
     `content` gives its bytes, when they are needed: all of them (True), or what there is so far;
-    `parts` gives them by parts, if the source is read so.
+    `parts` gives them by parts, if the source is read so. `gate` is for decoding in the background.
     """
 
     def __init__(
@@ -128,8 +138,10 @@ class Routes:
         sessions: Sessions,
         reading: Reading,
         look: Look = DEFAULT,
+        gate: Gate = OPEN,
     ) -> None:
         self._key = key
+        self._gate = gate
         self._info = info
         self._content = content
         self._parts = parts
@@ -236,12 +248,19 @@ class Routes:
             return page.read(box, width, height, self._look)
 
     def tile(
-        self, box: Box, width: int, height: int, timeout: float
+        self, box: Box, width: int, height: int, timeout: float, gate: Gate = OPEN
     ) -> tuple[Image.Image | None, Session | None]:
-        """By a session, and that session if this call began it; None: sessions keep failing."""
+        """By a session, and that session if this call began it; None: sessions keep failing.
+
+        The gate is entered when the pixels are there: who waits for them holds no place.
+        """
         began, anew = None, False
+
+        def start() -> Start:
+            return self._start(timeout)
+
         for _ in range(TRIES):
-            session, begun = self._sessions.open(self._key, self._start, timeout, anew)
+            session, begun = self._sessions.open(self._key, start, timeout, anew)
             began = session if begun else began
             if not session.covers(box, width, height):
                 self._sessions.drop(self._key, session)
@@ -249,7 +268,9 @@ class Routes:
                 continue
             try:
                 self._preview(session, box, width, height)
-                return session.read(box, width, height, timeout), began
+                session.wait(box, width, height, timeout)
+                with gate.enter(width * height, timeout):
+                    return session.read(box, width, height, timeout), began
             except LevelsLost:
                 self._sessions.drop(self._key, session)
         return None, None
@@ -288,7 +309,7 @@ class Routes:
             return open(held.path, "rb")  # libtiff wants a real file
         return io.BufferedReader(Arriving(held), BLOCK)
 
-    def _start(self) -> Start:
+    def _start(self, timeout: float) -> Start:
         held = self._bytes()
         file = self._file(held)
         try:
@@ -306,6 +327,16 @@ class Routes:
             pixels = convert(opened)
             return pixels if pixels.mode == mode else pixels.convert(mode)
 
+        def room(copies: int) -> AbstractContextManager[None]:
+            return self._gate.enter(copies * image.width * image.height, timeout)
+
         return Start(
-            image, file, held.read, mode, Facts(orientation, profile), decode, self._reading.partial
+            image,
+            file,
+            held.read,
+            mode,
+            Facts(orientation, profile),
+            decode,
+            room,
+            self._reading.partial,
         )

@@ -62,6 +62,13 @@ class Session:
             self.levels.state in {WHOLE, SETTLED} or self._owned()
         )
 
+    def wait(self, box: Box, width: int, height: int, timeout: float) -> None:
+        """Until `read` need not wait any more. Raises what that raises."""
+        box, width, height = self._stored(box, width, height)
+        if not self.ready(box, width, height) and not self.overview.holds(box, width):
+            factor = finest(box, width, height, self.levels.shape)
+            self.levels.wait(factor, self._rows(box, factor), timeout, self._owned)
+
     def read(self, box: Box, width: int, height: int, timeout: float) -> Image.Image:
         """That region at width x height, as soon as its rows are decoded: L, RGB, RGBX or RGBA.
 
@@ -154,9 +161,13 @@ class Overview:
     def read(self, box: Box, width: int, height: int) -> Image.Image | None:
         """A stored box from the overview; None if it is not there, or too coarse."""
         image = self._image
-        if image is None or self.FACTOR * width > box.width + self.FACTOR:
+        if image is None or not self.holds(box, width):
             return None
         return cut(image, self.FACTOR, box, width, height)
+
+    def holds(self, box: Box, width: int) -> bool:
+        """Whether it is there, and fine enough."""
+        return self._image is not None and self.FACTOR * width <= box.width + self.FACTOR
 
 
 def cut(

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +18,7 @@ from cachetools import LRUCache
 from PIL import Image
 
 from iiif_proxy.errors import Busy
-from iiif_proxy.imaging.decode import Feed, fill
+from iiif_proxy.imaging.decode import Feed, copies, fill
 from iiif_proxy.imaging.levels import (
     CLOSED,
     POLL,
@@ -44,8 +45,9 @@ MOST_SAID = 4 << 20
 class Start:
     """What a session begins with: an opened image (its header read), its bytes, the mode to keep.
 
-    `load` decodes it whole and gives that mode; `file` is closed when all is
-    done. `partial`: what decodes of broken data will do.
+    `load` decodes it whole and gives that mode; `file` is closed when all is done. `room` lets in,
+    to hold so many more copies of its pixels meanwhile. `partial`: what decodes of broken data
+    will do.
     """
 
     opened: Image.Image
@@ -54,6 +56,7 @@ class Start:
     mode: str
     facts: Facts
     load: Callable[[Image.Image], Image.Image]
+    room: Callable[[int], AbstractContextManager[None]] = lambda copies: nullcontext()
     partial: bool = False
 
 
@@ -261,7 +264,11 @@ def _fill(levels: Levels, begin: Start, linear: bool) -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     try:
-        fill(levels, begin.opened, begin.feed, begin.load, linear, begin.partial)
+        with begin.room(copies(begin.opened, levels)):
+            fill(levels, begin.opened, begin.feed, begin.load, linear, begin.partial)
+    except Busy:
+        # Who waits for it finds out by itself that there is no room.
+        levels.state = CLOSED
     except Exception as cause:
         log.warning("a session ended: %s", cause)
     finally:

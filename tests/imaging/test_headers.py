@@ -36,7 +36,7 @@ def as_bmff(brand: bytes, *others: bytes) -> bytes:
     "picture, format, options, name, flags",
     [
         (RGB, "JPEG", {}, "jpeg", ""),
-        (GRAY, "JPEG", {"progressive": True}, "jpeg", "gray"),
+        (GRAY, "JPEG", {"progressive": True}, "jpeg", "gray progressive"),
         (RGB.convert("CMYK"), "JPEG", {}, "jpeg", ""),
         (RGB, "MPO", {"save_all": True, "append_images": [GRAY]}, "jpeg", ""),
         (RGB, "PNG", {}, "png", ""),
