@@ -113,5 +113,5 @@ $(VENV)/.run: $(PACKAGING) | $(VENV)/.python
 
 $(VENV)/.dev: $(PACKAGING) | $(VENV)/.python
 	@echo "Installing into $(VENV), with all that the tests need …"
-	@$(INSTALL) -e '.[heif,jp2,jwt,pdf,raw,tiff,test,lint,docs]'
+	@$(INSTALL) -e '.[heif,jp2,jwt,pdf,raw,s3,tiff,test,lint,docs]'
 	@touch $@ $(VENV)/.run

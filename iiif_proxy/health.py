@@ -34,6 +34,8 @@ class Finding:
 class Health:
     """`origins` are base URLs, `folders` those of `file:` templates, `stores` name to bound.
 
+    `policy` and `shared` (the cache of several machines) say what is wrong, or None.
+
     Findings are remembered for some seconds: whoever asks often costs the origin nothing.
     """
 
@@ -47,6 +49,7 @@ class Health:
         *,
         timeout: float = 5.0,
         policy: Callable[[], str | None] | None = None,
+        shared: Callable[[], str | None] | None = None,
     ) -> None:
         self._origins = origins
         self._folders = folders
@@ -55,7 +58,7 @@ class Health:
         self._bounds = stores
         self.codecs = codecs(formats)
         self._timeout = timeout
-        self._policy = policy
+        self._policy, self._shared = policy, shared
         self._lock = threading.Lock()
         self._found: dict[str, Finding] = {}
         self._until = 0.0
@@ -91,6 +94,8 @@ class Health:
                 found[name] = _safely(partial(within, folder, bound))
         if self._policy is not None:
             found["policy"] = policy_of(self._policy())
+        if self._shared is not None:
+            found["shared cache"] = shared_of(self._shared())
         found["codecs"] = self.codecs
         return found
 
@@ -165,6 +170,13 @@ def policy_of(fault: str | None) -> Finding:
     if fault is None:
         return Finding(True, "The policy is in force.", {})
     return Finding(False, "The policy was changed and is not right; the one before stays.", {})
+
+
+def shared_of(fault: str | None) -> Finding:
+    if fault is None:
+        return Finding(True, "The cache of all machines answers.", {})
+    says = "The cache of all machines does not answer: this one goes on with its own."
+    return Finding(False, says, {"fault": fault})
 
 
 def codecs(formats: Sequence[str]) -> Finding:

@@ -8,6 +8,12 @@ REQUESTS = Counter(
 DERIVATIVES = Counter(
     "iiif_proxy_derivatives_total", "Images answered, by what the cache had", ["cache"]
 )
+SHARED = Counter(
+    "iiif_proxy_shared_cache_total",
+    "What became of it in the cache of several machines: hit, miss, away (it did not answer),"
+    " kept, present (another machine was first), dropped (too many waited)",
+    ["outcome"],
+)
 BYTES = Counter("iiif_proxy_answered_bytes_total", "Bytes of answers' bodies by kind", ["kind"])
 SOURCES = Counter(
     "iiif_proxy_source_answers_total",

@@ -15,10 +15,11 @@ from iiif_proxy.iiif.urls import encode
 from iiif_proxy.offering import Offering
 from iiif_proxy.service import ImageService
 from iiif_proxy.settings import Settings
+from iiif_proxy.stores.bucket import Away, Bucket
 from iiif_proxy.web.own import Links, Own, Room
 from iiif_proxy.web.pages.presets import menu
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import features_of, records_size
+from iiif_proxy.wiring import bucket_of, features_of, records_size
 
 
 def own_of(
@@ -97,4 +98,16 @@ def health_of(settings: Settings, policy: Callable[[], str | None] = lambda: Non
         formats,
         timeout=settings.connect_timeout,
         policy=policy if settings.policy else None,
+        shared=asked(bucket_of(settings.cache_url)) if settings.cache_url else None,
     )
+
+
+def asked(bucket: Bucket) -> Callable[[], str | None]:
+    def look() -> str | None:
+        try:
+            bucket.look()
+        except Away as away:
+            return str(away)
+        return None
+
+    return look

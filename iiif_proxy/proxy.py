@@ -53,6 +53,7 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 IIIFRequest = ImageRequest | InfoRequest | BaseRequest
 KINDS = {ImageRequest: "image", InfoRequest: "info", BaseRequest: "base"}
 HOT = 20_000
+LONG = 1_000
 CHANGES = 3
 
 
@@ -259,12 +260,14 @@ class IIIFProxy:
             return  # A template before this file's may have the image by now: it must be asked.
         if len(self._hot) >= HOT:
             self._hot.clear()
-        path = raw_target(environ).partition("?")[0]
+        path, host = raw_target(environ).partition("?")[0], environ.get("HTTP_HOST")
+        if len(path) > LONG or len(host or "") > LONG:
+            return  # Of these anybody can think of 20,000, for one image.
         # The host too: an application may have another image of this name on another host.
         # Without the source's bytes: they are an open file.
         located = dataclasses.replace(located, source=SourceImage(record))
         line = telling.remembered(path, record.identifier, located.key.name)
-        key = (environ.get("HTTP_HOST"), path)
+        key = (host, path)
         self._hot[(*key, tier) if tier else key] = Hot(
             path, self.peers.base(environ), located, fields, line
         )

@@ -16,6 +16,7 @@ from typing import Any
 from iiif_proxy.values import (
     Network,
     boolean,
+    bucket,
     callable_name,
     colour,
     corners,
@@ -95,6 +96,12 @@ class Settings:
     )
     cache_size: int = setting(size, "10GiB", "bound of the derivative cache")
     source_cache_size: int = setting(size, "10GiB", "bound of the source cache")
+    cache_url: str | None = setting(
+        bucket,
+        "",
+        "object store behind the derivative cache, for several machines (docs/scaling.md):"
+        " s3://bucket/prefix, gs://…, az://…",
+    )
     fsync: bool = setting(boolean, "off", "flush every stored file to the disk before it counts")
     # Sources
     source_ttl: float = setting(

@@ -80,6 +80,20 @@ def url(text: str) -> str | None:
     return text.rstrip("/")
 
 
+def bucket(text: str) -> str | None:
+    """A place in an object store: `s3://bucket/prefix`, `gs://…` or `az://account/container/…`."""
+    if not text:
+        return None
+    parts = urlsplit(text)
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+    if parts.scheme not in {"s3", "gs", "az"} or not parts.netloc or not plain:
+        raise ValueError(
+            "s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix;"
+            " who we are to it is said by its own variables (AWS_ACCESS_KEY_ID, …)"
+        )
+    return text.rstrip("/")
+
+
 def is_url(text: str) -> bool:
     """Whether this is an absolute http(s) URL that can be sent as it is."""
     try:

@@ -14,7 +14,7 @@ from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.presets import PresetError, Presets, from_words
 from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.color import converts
-from iiif_proxy.imaging.encode import EncodeOptions, available
+from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, available
 from iiif_proxy.imaging.look import Look
 from iiif_proxy.imaging.memory import frugal
 from iiif_proxy.imaging.reading import Reading
@@ -22,20 +22,23 @@ from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import describe, describe_parts
 from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.imaging.watermark import Watermark, font_for, picture
+from iiif_proxy.metrics import SHARED
 from iiif_proxy.paging import Paging
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.ranges import ByteSource
-from iiif_proxy.service import ImageService, recipe_of
+from iiif_proxy.service import ImageService, etag_of, recipe_of
 from iiif_proxy.settings import Settings, SettingsError
 from iiif_proxy.sources.app import AppSource
 from iiif_proxy.sources.base import Source
 from iiif_proxy.sources.cache import SourceCache, some_may_be_shown
 from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.http import HttpSource
-from iiif_proxy.stores.base import NullStore, Store
+from iiif_proxy.stores.base import Key, NullStore, Store
+from iiif_proxy.stores.bucket import Bucket
 from iiif_proxy.stores.disk import DiskStore
 from iiif_proxy.stores.published import Published
 from iiif_proxy.stores.retention import Retention
+from iiif_proxy.stores.shared import SharedStore
 from iiif_proxy.telling import not_asked, origin_silent
 from iiif_proxy.upstream import Upstream
 from iiif_proxy.web.errors import guard
@@ -132,6 +135,7 @@ def service_of(
         )
         if lifetimes is not None:
             retention = Retention(kept, lifetimes)
+    derivatives = shared(settings, folder, derivatives)
     flights = SingleFlight(folder and folder / "locks")
     workers = workers_of(settings)
     memory = settings.memory or half_of_memory()
@@ -186,6 +190,40 @@ def service_of(
         patience=settings.queue_timeout,
         retention=retention,
     )
+
+
+def shared(settings: Settings, folder: Path | None, near: Store) -> Store:
+    """The derivative store with the one of all machines behind it, if there is one."""
+    if settings.cache_url is None:
+        return near
+    if folder is None:
+        raise SettingsError(["IIIF_PROXY_CACHE_URL: needs IIIF_PROXY_CACHE_DIR as its near tier"])
+
+    def attributes(key: Key) -> dict[str, str]:
+        kind = FORMATS.get(key.name.rpartition(".")[2])
+        return {
+            "Content-Type": kind.media_type if kind else "application/octet-stream",
+            "Cache-Control": f"max-age={int(settings.max_age)}",
+            "etag": etag_of(key).strip('"'),
+        }
+
+    return SharedStore(
+        near,
+        bucket_of(settings.cache_url),
+        folder / "owed",
+        attributes,
+        lambda outcome: SHARED.labels(outcome).inc(),
+    )
+
+
+def bucket_of(url: str) -> Bucket:
+    try:
+        return Bucket(url)
+    except ImportError:
+        fault = "needs more than is installed here: pip install 'iiif-proxy[s3]'"
+    except Exception as cause:  # obstore's own, which need not be installed.
+        fault = f"does not do: {cause}"
+    raise SettingsError([f"IIIF_PROXY_CACHE_URL: {fault}"])
 
 
 def records_size(settings: Settings) -> int:

@@ -16,6 +16,9 @@ EXAMPLES = """\
 An interrupted run goes on where it was when it is started again.
 """
 
+# Seconds for what is still on its way to the cache of all machines.
+AFTERWARDS = 600.0
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_identifiers(parser)
@@ -59,6 +62,7 @@ def number(text: str) -> int:
 def run(given: argparse.Namespace) -> int:
     from iiif_proxy.commands import inside, working
     from iiif_proxy.commands.manifests import Reading
+    from iiif_proxy.stores.shared import flush_all
 
     proxy = inside.proxy()
     if proxy.settings.cache_dir is None:
@@ -80,4 +84,7 @@ def run(given: argparse.Namespace) -> int:
     progress = working.Progress(len(names), quiet=given.quiet)
     working.each(names, work.tasks, work.make, progress, given.jobs)
     progress.end()
-    return 1 if progress.failed or reading.failed else 0
+    shared = flush_all(AFTERWARDS)
+    if not shared:
+        inside.complain("The cache of all machines does not have everything: it does not answer.")
+    return 1 if progress.failed or reading.failed or not shared else 0

@@ -245,14 +245,13 @@ class Rooms:
         *more: tuple[str, str],
     ) -> Iterable[bytes]:
         """302 to a page that the policy names, with where to come back to."""
+        here = f"{self._own(environ)}/auth/{back}"
         if address.startswith("/"):
-            parts = urlsplit(self._peers.base(environ))
-            # The way back as a path too: login pages are right to go nowhere else.
-            target = f"{parts.scheme}://{parts.netloc}" + address
-            here = f"{parts.path}{self._prefix}/-/auth/{back}"
-        else:
-            target, here = address, f"{self._own(environ)}/auth/{back}"
-        location = target.replace("{return}", quote(here, safe=""))
+            # The way back as a path too: login pages are right to go nowhere else. And the way
+            # there, so that it does not go by what a request says its host is.
+            parts = urlsplit(here)
+            here = parts._replace(scheme="", netloc="").geturl()
+        location = address.replace("{return}", quote(here, safe=""))
         fields: Headers = [NO_STORE, ("Referrer-Policy", "no-referrer"), *more]
         return answers.found(location, fields, environ, start_response)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from iiif_proxy.errors import NoImage
 from iiif_proxy.imaging import light
+from iiif_proxy.imaging.jpegbounds import bounded
 from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, WHOLE, Levels
 from iiif_proxy.imaging.reading import NO_IMAGE
 
@@ -95,8 +96,11 @@ def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed) -> bool:
     )
     decoder.setimage(levels.image(1).im, extents)
     rest, rows, status = b"", 0, 0
+    scans = bounded(opened)
     while True:
         chunk = feed(offset, STEP)
+        if scans:
+            scans.see(offset, chunk)
         offset += len(chunk)
         if not chunk:
             break

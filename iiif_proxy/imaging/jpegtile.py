@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from iiif_proxy.imaging.jpegbounds import Scans
 from iiif_proxy.imaging.tifftags import broken
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
@@ -60,6 +61,8 @@ def parse_frame(stream: bytes) -> Frame:
     if frame is None or len(frame[1]) < 10 or len(frame[1]) < 10 + 3 * frame[1][9]:
         raise broken("a JPEG tile without a frame")
     process, head = frame
+    if process not in (0xC0, 0xC1) or stream[at + 4 : at + 5] != head[9:10]:
+        _check_scans(stream, at)
     return Frame(
         width=int.from_bytes(head[7:9], "big"),
         height=int.from_bytes(head[5:7], "big"),
@@ -70,6 +73,14 @@ def parse_frame(stream: bytes) -> Frame:
         segments=tuple(segments),
         scan=at,
     )
+
+
+def _check_scans(stream: bytes, at: int) -> None:
+    """OriginFailed for far too many scans, of which the first is there."""
+    try:
+        Scans(at + 2).see(0, stream)
+    except SyntaxError as cause:
+        raise broken(str(cause)) from cause
 
 
 def complete(tables: bytes, stream: bytes) -> bytes:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import IO
 
+from iiif_proxy.imaging.jpegbounds import MOST_SCANS
+
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 # Tables, and the frames that every decoder knows: baseline, extended, progressive; by Huffman.
 _TABLES = {0xC4, 0xDB, 0xDD}
@@ -48,7 +50,7 @@ def picture(
         raise Unfit("no JPEG")
     yield bytes((0xFF, _SOI))
     waiting = list(added)
-    framed, first, header = False, True, 0
+    framed, first, header, scans = False, True, 0, 0
     for _ in range(_MOST_SEGMENTS):
         marker, content = _segment(file)
         if marker == _EOI:
@@ -72,6 +74,9 @@ def picture(
         if marker == _SOS:
             if not framed:
                 raise Unfit("pixels before their frame")
+            scans += 1
+            if scans > MOST_SCANS:
+                raise Unfit("far too many scans")
             yield from _coded(file)
     else:
         raise Unfit("far too many segments")

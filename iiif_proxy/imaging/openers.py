@@ -1,7 +1,7 @@
 """Who opens what: Pillow's class for each format, or an extra's."""
 
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from PIL import Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
@@ -30,6 +30,7 @@ from iiif_proxy.errors import NotFound
 from iiif_proxy.imaging import heif, jp2area, jpeg2000, pages, pdf, tiffdeep, webp
 from iiif_proxy.imaging.deep import DeepPng
 from iiif_proxy.imaging.heif import Heif
+from iiif_proxy.imaging.jpegbounds import Header, Scans
 from iiif_proxy.imaging.pdf import Pdf
 from iiif_proxy.imaging.raw import Raw, is_raw
 from iiif_proxy.imaging.reading import FAULTS, NO_PAGE, Reading, limit
@@ -48,16 +49,47 @@ class _Jpeg(JpegImageFile):
     """Also for MPO: its first picture. Resolution in EXIF is not looked for: that may warn."""
 
     def _open(self) -> None:
-        super()._open()
+        assert self.fp is not None
+        file, header = self.fp, Header(self.fp)
+        self.fp = cast("IO[bytes]", header)
+        try:
+            super()._open()
+        finally:
+            self.fp = file
         self.decodermaxblock = JPEG_BLOCK
+        self._coded = file.tell()
+        self._repeats = header.repeats(self.layers, bool(self.info.get("progressive")))
+        self._counting = self.scans()
+
+    def scans(self) -> Scans | None:
+        """A counter for one decoding; None for a file of a single scan."""
+        return Scans(self._coded) if self._repeats else None
+
+    def load_read(self, read_bytes: int) -> bytes:
+        assert self.fp is not None
+        at = self.fp.tell() if self._counting else 0
+        data = super().load_read(read_bytes)
+        if self._counting:
+            self._counting.see(at, data)
+        return data
 
     def _read_dpi_from_exif(self) -> None:
         pass
 
 
 class _Mpo(MpoImageFile):
+    """Its pages behind the first, one to be decoded."""
+
+    _counting: Scans | None = None
+
     def _read_dpi_from_exif(self) -> None:
         pass
+
+    def load_read(self, read_bytes: int) -> bytes:
+        self._counting = self._counting or Scans()
+        data = super().load_read(read_bytes)
+        self._counting.see(0, data)
+        return data
 
 
 class Jpeg2000(Jpeg2KImageFile):

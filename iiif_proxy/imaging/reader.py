@@ -43,6 +43,8 @@ _USUAL_HALVINGS = 5
 # Known before all of the file has come; of others the directory, or all, may stand at the end.
 _EARLY = ("bmp", "gif", "jp2", "jpeg", "png", "ppm", "webp")
 USUAL = Reading(MAX_PIXELS)
+# Reads that a header may take: a PNM of blanks, which is read byte by byte, held a thread for ever.
+_READS = 100_000
 
 
 @overload
@@ -273,8 +275,12 @@ class _Watched:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.ended = False
+        self._left = _READS
 
     def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError("the header does not end")
         data = self._file.read(size)
         self.ended |= size < 0 or len(data) < size
         return data

@@ -102,8 +102,11 @@ def fill(template: str, identifier: str) -> str:
 
 
 def refuse_dots(identifier: str) -> None:
-    """An identifier never leaves the template's folder."""
-    if any(part in {".", ".."} for part in re.split(r"[/\\]", identifier)):
+    """An identifier never leaves the template's folder.
+
+    Nor where the origin takes a segment's parameters off first: to Java's servers `..;` is `..`.
+    """
+    if any(part.partition(";")[0] in {".", ".."} for part in re.split(r"[/\\]", identifier)):
         raise InvalidRequest("The identifier must not contain the path segments . or ..")
 
 

@@ -22,7 +22,7 @@ from iiif_proxy.web.peers import Peers
 from iiif_proxy.web.telling import METRICS_TYPE, exposition
 
 STATIC = resources.files("iiif_proxy.web") / "static"
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)?")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9_][A-Za-z0-9._-]{0,99})?")
 ANNOTORIOUS = "annotorious/annotorious.js"
 OPENSEADRAGON = "openseadragon/openseadragon.min.js"
 HTML = "text/html; charset=utf-8"

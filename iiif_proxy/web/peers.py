@@ -11,6 +11,7 @@ Environ = dict[str, Any]
 HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]")
 PORTS = {"http": "80", "https": "443"}
 REMEMBERED = 4096
+LONG = 1_000
 
 
 class Peers:
@@ -72,7 +73,9 @@ class Peers:
             if len(self._bases) > REMEMBERED:
                 self._bases.clear()
             trusted = self.trusts(str(environ.get("REMOTE_ADDR", "")))
-            known = self._bases[key] = base_of(environ, trusted)
+            known = base_of(environ, trusted)
+            if sum(len(text or "") for text in key) <= LONG:
+                self._bases[key] = known
         return known
 
 

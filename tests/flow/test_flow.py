@@ -181,6 +181,29 @@ def test_a_token_is_of_one_site_and_opens_no_image(library: House) -> None:
     assert library.ask(image, MEMBER).status == 200
 
 
+def test_a_viewer_elsewhere_may_ask_with_a_token(library: House) -> None:
+    """Browsers ask first whether that header may be sent."""
+    preflight = {
+        "HTTP_ORIGIN": VIEWER,
+        "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "GET",
+        "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": "authorization",
+    }
+    for target in (f"/iiif/-/auth/probe/{CLOSED}", f"/iiif/2/{CLOSED}/info.json"):
+        answer = library.ask(target, method="OPTIONS", **preflight)
+        assert answer.status == 204
+        assert answer.get("Access-Control-Allow-Origin") == "*"
+        assert answer.get("Access-Control-Allow-Headers") == "authorization"
+    assert library.ask(f"/iiif/-/auth/probe/{CLOSED}", method="POST").status == 405
+
+
+def test_a_token_ends(library: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    bearer = token(library)
+    assert probe(library, CLOSED, bearer)["status"] == 200
+    later = time.time() + 301
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert probe(library, CLOSED, bearer)["status"] == 401
+
+
 def test_tiers(library: House) -> None:
     """Everybody has the image under another identifier, as strangers have it."""
     refused = probe(library, "a.png")
@@ -268,7 +291,7 @@ def test_sites_that_are_not_trusted(house: Housing) -> None:
 def test_the_way_to_the_login_and_back(library: House) -> None:
     answer = library.ask(f"/iiif/-/auth/access?origin={VIEWER}")
     back = quote("/iiif/-/auth/done", safe="")
-    assert (answer.status, answer.get("Location")) == (302, f"{HERE}/login?next={back}")
+    assert (answer.status, answer.get("Location")) == (302, f"/login?next={back}")
     assert answer.get("Cache-Control") == "no-store"
     done = library.ask("/iiif/-/auth/done", MEMBER)
     assert b"You are logged in" in done.body
@@ -285,7 +308,7 @@ def test_the_way_to_the_login_and_back(library: House) -> None:
 def test_logout(library: House) -> None:
     answer = library.ask("/iiif/-/auth/logout", MEMBER)
     back = quote("/iiif/-/auth/logout?done=1", safe="")
-    assert (answer.status, answer.get("Location")) == (302, f"{HERE}/logout?next={back}")
+    assert (answer.status, answer.get("Location")) == (302, f"/logout?next={back}")
     assert "iiif_access=; Path=/; Max-Age=0" in answer.get("Set-Cookie")
     assert b"You are logged out" in library.ask("/iiif/-/auth/logout?done=1").body
 

@@ -9,6 +9,7 @@ from iiif_proxy.access.session import BySession
 from tests.access.conftest import House, Housing
 from tests.access.conftest import house as house  # the fixture
 from tests.clients import reply
+from tests.http.collection import quarters, saved
 from tests.servers import Exchange, Origin
 
 POLICY = """
@@ -88,6 +89,30 @@ def test_an_origin_that_fails_opens_nothing(sidecar: House, library: Library) ->
     # It is not remembered, either.
     library.status = 200
     assert sidecar.ask(IMAGE, HTTP_COOKIE=GOOD).status == 200
+
+
+def test_where_the_origin_decides_nobody_is_led_to_a_login(
+    house: Housing, library: Library
+) -> None:
+    picture = reply(fields=[("Content-Type", "image/png")], body=saved(quarters(60, 40)))
+
+    def image(exchange: Exchange) -> None:
+        known = exchange.request.all("Cookie") == ["session=abc"]
+        exchange.close()
+        exchange.write(picture if known else reply("401 x", [("Connection", "close")]))
+
+    library.origin.routes["/a.png"] = image
+    policy = (
+        '[classes.public]\norigin = true\n[classes.member]\norigin = true\n[auth]\nlogin = "/"\n'
+    )
+    sidecar = house(policy, origin=library.origin.url, source=library.origin.url + "/{id}")
+    for target in ("3/a.png/info.json", "2/a.png/info.json", "3/a.png;reduced/info.json"):
+        assert sidecar.ask(f"/iiif/{target}").status in {401, 403}
+        answer = sidecar.ask(f"/iiif/{target}", HTTP_COOKIE="session=abc")
+        assert answer.status == 200
+        assert b"AuthProbeService2" not in answer.body
+        assert answer.get("Cache-Control").startswith("private")
+    assert b'"status": 401' in sidecar.ask("/iiif/-/auth/probe/a.png").body
 
 
 def test_many_at_once_ask_once() -> None:

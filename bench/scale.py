@@ -1,0 +1,87 @@
+"""What a cache for all machines costs each request, beside the disk alone.
+
+    python -m bench.scale [--number N]
+
+A real object store (SeaweedFS of the test extra) on loopback: a bucket in another city adds its
+round trip to each line that asks it. Milliseconds, the median of N.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from iiif_proxy.stores.base import Key, Store
+from iiif_proxy.stores.bucket import Bucket
+from iiif_proxy.stores.disk import DiskStore
+from iiif_proxy.stores.shared import SharedStore
+from tests.objectstore import ObjectStore
+
+TILE = 30_000
+ROOM = 1 << 30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--number", type=int, default=300)
+    number = parser.parse_args().number
+    keys = [Key(f"{n:032x}", "1", "0,0,512,512_512,512_0_default.jpg") for n in range(number)]
+    data = os.urandom(TILE)
+    with tempfile.TemporaryDirectory() as folder, ObjectStore() as objects, objects.environ():
+
+        def machine(name: str) -> SharedStore:
+            near = DiskStore(Path(folder, name, "derivatives"), ROOM)
+            return SharedStore(
+                near, Bucket("s3://ready/bench"), Path(folder, name, "owed"), lambda key: {}
+            )
+
+        alone = DiskStore(Path(folder, "alone"), ROOM)
+        one, two = machine("one"), machine("two")
+        print("| | disk alone | with a bucket |\n|---|---|---|")
+        line("miss: nobody has it", timed(alone, keys, look), timed(one, keys, look))
+        made = timed(alone, keys, lambda store, key: keep(store, key, data))
+        begun = time.perf_counter()
+        shared = timed(one, keys, lambda store, key: keep(store, key, data))
+        line("kept (the answer does not wait for the bucket)", made, shared)
+        if not one.flush(60):
+            raise SystemExit("The object store fell silent.")
+        behind = number / (time.perf_counter() - begun)
+        line("hit on the disk", timed(alone, keys, look), timed(one, keys, look))
+        line("hit in the bucket, kept on the disk", None, timed(two, keys, look))
+        begun = time.perf_counter()
+        two.purge(keys[0].group)
+        line("purge of one image", None, (time.perf_counter() - begun) * 1000)
+        objects.kill()
+        three = machine("three")
+        line("miss while the bucket is away", None, timed(three, keys, look))
+        print(f"\nWritten behind: {behind:.0f} images of {TILE // 1000} kB a second.")
+
+
+def timed(store: Store, keys: Sequence[Key], ask: Callable[[Store, Key], None]) -> float:
+    took = []
+    for key in keys:
+        begun = time.perf_counter()
+        ask(store, key)
+        took.append(time.perf_counter() - begun)
+    return statistics.median(took) * 1000
+
+
+def look(store: Store, key: Key) -> None:
+    entry = store.get(key)
+    if entry is not None:
+        entry.close()
+
+
+def keep(store: Store, key: Key, data: bytes) -> None:
+    store.put(key, lambda file: file.write(data)).close()
+
+
+def line(what: str, alone: float | None, shared: float) -> None:
+    print(f"| {what} | {'' if alone is None else f'{alone:.3f}'} | {shared:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
