@@ -47,6 +47,8 @@ class ObjectStore:
     def start(self) -> None:
         ports = iter(self._ports)
         options = [f"-{kind}.port{grpc}={next(ports)}" for kind in KINDS for grpc in ("", ".grpc")]
+        # Its election would take 17 s after a kill; so it takes three.
+        options += ["-master.electionTimeout=1s", "-master.heartbeatInterval=100ms"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -73,7 +75,11 @@ class ObjectStore:
             with contextlib.suppress(OSError, BaseError):
                 if requests.get(self.endpoint, timeout=5).status_code < 500:
                     with self.environ():
-                        store = from_url("s3://ready", client_options={"allow_http": True})
+                        store = from_url(
+                            "s3://ready",
+                            client_options={"allow_http": True},
+                            retry_config={"max_retries": 0},
+                        )
                     put(store, "ready", b"ready")
                     return
             time.sleep(0.05)
