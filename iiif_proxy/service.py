@@ -262,10 +262,13 @@ class ImageService:
     def _make_once(self, located: Located, environ: Environ) -> Derivative:
         store = self._store(located)
 
+        plan = located.plan
+        extra = plan.width * plan.height * FORMATS[plan.format].copies
+
         def make() -> Entry:
             spare = self._spare.enter(self.busy, self._patience)
             try:
-                with nullcontext() if located.kept else spare, Place(self._gate) as place:
+                with nullcontext() if located.kept else spare, Place(self._gate, extra) as place:
                     writer = self._writer(located, environ, place)
                     entry = store.put(located.key, writer, located.modified)
                 self._made(located, located.key)

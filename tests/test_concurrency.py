@@ -581,11 +581,11 @@ class Inside:
 
 def test_a_place_is_kept_to_the_end_of_the_work() -> None:
     gate = Gate(100, cheap=0)
-    with Place(gate) as place:
-        with place.enter(60, 1):
+    with Place(gate, extra=10) as place:
+        with place.enter(50, 1):
             pass
         assert gate.used == 60
-        with place.enter(30, 1):
+        with place.enter(20, 1):
             assert gate.used == 30, "the one before is given up first"
     assert gate.used == 0
 

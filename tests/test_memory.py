@@ -78,22 +78,23 @@ def server(tmp_path: Path) -> Iterator[tuple[Origin, Served]]:
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells of memory")
 @pytest.mark.parametrize(
-    "format, options",
+    "format, options, ending",
     [
-        ("JPEG", {"quality": 80}),
-        ("JPEG", {"quality": 80, "progressive": True}),
-        ("PNG", {"compress_level": 1}),
+        ("JPEG", {"quality": 80}, "gray.jpg"),
+        ("JPEG", {"quality": 80, "progressive": True}, "gray.jpg"),
+        ("PNG", {"compress_level": 1}, "gray.jpg"),
+        ("JPEG", {"quality": 80}, "default.webp"),
     ],
-    ids=["jpeg", "progressive", "png"],
+    ids=["jpeg", "progressive", "png", "to-webp"],
 )
 def test_a_crowd_asks_for_all_pixels(
-    server: tuple[Origin, Served], format: str, options: dict[str, object]
+    server: tuple[Origin, Served], format: str, options: dict[str, object], ending: str
 ) -> None:
     """Each holds 128 MB while it is made, in gray, so that no JPEG is copied as it is."""
     origin, served = server
     origin.routes["/a"] = reply(fields=[("ETag", '"1"')], body=picture(format, **options))
     assert ask(served.port, get("/iiif/3/a/info.json")).status == 200
-    targets = [f"/iiif/3/a/{x},0,{SIDE - x},{SIDE}/max/90/gray.jpg" for x in range(CROWD)]
+    targets = [f"/iiif/3/a/{x},0,{SIDE - x},{SIDE}/max/90/{ending}" for x in range(CROWD)]
 
     def one(target: str) -> Answer:
         return ask(served.port, get(target), timeout=110)

@@ -80,11 +80,12 @@ class Place:
     """A gate for one piece of work, as a context manager around all of it.
 
     What it was let in for last it keeps to its end: pixels that were decoded are still there while
-    they are turned and encoded.
+    they are turned and encoded. `extra` is what that takes beside, in pixels.
     """
 
-    def __init__(self, gate: Gated) -> None:
+    def __init__(self, gate: Gated, extra: int = 0) -> None:
         self._gate = gate
+        self._extra = extra
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
@@ -97,7 +98,7 @@ class Place:
     def enter(self, cost: int, timeout: float) -> Iterator[None]:
         """As Gate has it, but it is not left where this ends."""
         self._held.close()
-        self._held.enter_context(self._gate.enter(cost, timeout))
+        self._held.enter_context(self._gate.enter(cost + self._extra, timeout))
         yield
 
 

@@ -1,5 +1,6 @@
 """A tile session: one source, decoded once, read by all threads and processes."""
 
+import contextlib
 import os
 import threading
 import time
@@ -49,7 +50,8 @@ class Session:
         self.used = time.monotonic()
         self.overview = Overview()
         self._owner = owner
-        self._lock = lock
+        # Taken out by one thread only: to close a number twice may close somebody else's file.
+        self._locks = [] if lock is None else [lock]
         self._look = look
 
     @property
@@ -115,9 +117,8 @@ class Session:
         """End it; for everybody, if it is this process's. What is being read still finishes."""
         if self.mine:
             self.levels.state = CLOSED
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        with contextlib.suppress(IndexError):
+            os.close(self._locks.pop())
 
     def held_bytes(self) -> int:
         shape = self.levels.shape

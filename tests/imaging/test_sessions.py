@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -355,6 +356,35 @@ def test_a_settled_neighbour_is_not_enough_for_detail(
     for number in others:
         os.close(number)
     here.close()
+
+
+def test_it_is_closed_once_however_many_close_it(
+    tmp_path: Path, jpeg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that is closed twice may be somebody else's file by then."""
+    sessions = Sessions(tmp_path / "s", 1 << 30)
+    session = begin(jpeg, sessions)
+    [lock] = session._locks
+    together, closed, really = threading.Barrier(8), [], os.close
+
+    def slowly(number: int) -> None:
+        closed.append(number)
+        time.sleep(0.01)
+        really(number)
+
+    def close() -> None:
+        together.wait()
+        session.close()
+
+    threads = [threading.Thread(target=close) for _ in range(8)]
+    with monkeypatch.context() as patch:
+        patch.setattr("iiif_proxy.imaging.session.os.close", slowly)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert closed.count(lock) == 1
+    sessions.close()
 
 
 def test_nothing_is_left_behind(tmp_path: Path, jpeg: Path) -> None:
