@@ -1,7 +1,6 @@
 """From a request to a derivative: source, plan, store, and pixels only when they must be made."""
 
 import contextlib
-import hashlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from iiif_proxy.located import Located
 from iiif_proxy.paging import Paging
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
+from iiif_proxy.sources.record import hashed
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
 from iiif_proxy.stores.retention import Retention
 from iiif_proxy.telling import ToldGate, stage
@@ -454,10 +454,6 @@ def recipe_of(options: EncodeOptions, look: Look, limits: Limits, features: Feat
 def etag_of(key: Key) -> str:
     """Known before the image is made: the key names its content."""
     return f'"{hashed(key.group, key.version, key.name)[:20]}"'
-
-
-def hashed(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def info_of(source: "SourceImage") -> ImageInfo:

@@ -6,11 +6,12 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from secrets import token_hex
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from iiif_proxy import metrics
+from iiif_proxy.concurrency import Gated
 from iiif_proxy.errors import ProxyError
 from iiif_proxy.hitlines import LOGGER, Writer
 
@@ -207,16 +208,10 @@ def origin_silent(silent: bool) -> None:
     (metrics.SILENT.inc if silent else metrics.SILENT.dec)()
 
 
-class Gate(Protocol):
-    """A budget of decoded pixels (concurrency.Gate)."""
-
-    def enter(self, cost: int, timeout: float) -> AbstractContextManager[None]: ...
-
-
 class ToldGate:
     """A gate whose queue can be seen."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gated) -> None:
         self._gate = gate
 
     @contextmanager

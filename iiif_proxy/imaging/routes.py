@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from PIL import Image
 
+from iiif_proxy.concurrency import Gated
 from iiif_proxy.iiif.model import Box, ImageInfo, Plan
 from iiif_proxy.imaging import jp2area, lossless
 from iiif_proxy.imaging.color import prepared, unchanged
@@ -45,12 +46,6 @@ BYTES_A_PIXEL = 4
 DRAWN = ("pdf",)
 # What can be kept as it is stored (`color.LAST`); everything else is brought to sRGB first.
 AS_STORED = {"L": "L", "RGB": "RGBX", "RGBX": "RGBX", "RGBA": "RGBA", "CMYK": "CMYK"}
-
-
-class Gate(Protocol):
-    """A budget of decoded pixels (concurrency.Gate)."""
-
-    def enter(self, cost: int, timeout: float) -> AbstractContextManager[None]: ...
 
 
 class _Open:
@@ -138,7 +133,7 @@ class Routes:
         sessions: Sessions,
         reading: Reading,
         look: Look = DEFAULT,
-        gate: Gate = OPEN,
+        gate: Gated = OPEN,
     ) -> None:
         self._key = key
         self._gate = gate
@@ -193,7 +188,7 @@ class Routes:
         plan: Plan,
         tile: bool,
         options: EncodeOptions,
-        gate: Gate,
+        gate: Gated,
         timeout: float,
     ) -> Callable[[BinaryIO], bool] | None:
         """What writes the answer without decoding anything, if it comes to that (True).
@@ -221,7 +216,7 @@ class Routes:
 
         return write
 
-    def light(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
+    def light(self, box: Box, width: int, height: int, gate: Gated, timeout: float) -> Image.Image:
         """Straight from the file, decoded no finer than needed, when the gate lets it in."""
         if self._info.tile_width or self._further:
             return self._tiles(box, width, height, gate, timeout)
@@ -233,7 +228,7 @@ class Routes:
         with gate.enter(reader.cost(box, width, height, by_parts), timeout):
             return reader.read(box, width, height)
 
-    def _tiles(self, box: Box, width: int, height: int, gate: Gate, timeout: float) -> Image.Image:
+    def _tiles(self, box: Box, width: int, height: int, gate: Gated, timeout: float) -> Image.Image:
         """From a TIFF's own tiles, fetched and decoded no more than needed."""
 
         def start() -> Tiff:
@@ -248,7 +243,7 @@ class Routes:
             return page.read(box, width, height, self._look)
 
     def tile(
-        self, box: Box, width: int, height: int, timeout: float, gate: Gate = OPEN
+        self, box: Box, width: int, height: int, timeout: float, gate: Gated = OPEN
     ) -> tuple[Image.Image | None, Session | None]:
         """By a session, and that session if this call began it; None: sessions keep failing.
 
