@@ -25,7 +25,7 @@ else
   WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 endif
 # Of Debian: what some of the tests run beside Python.
-SYSTEM_PACKAGES := nginx-light libjpeg-turbo-progs libopenjp2-tools libmagic1 chromium \
+SYSTEM_PACKAGES := nginx-light libjpeg-turbo-progs libopenjp2-tools libmagic1 chromium-headless-shell \
     fonts-dejavu-core openssl systemd
 NEEDS_PYTHON := iiif-proxy needs Python 3.11 or newer; name one: make PYTHON=python3.12
 NEEDS_VENV := No virtual environment could be made: install uv, or on Debian and Ubuntu the package python3-venv.

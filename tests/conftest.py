@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,19 +11,21 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
 
     from tests.servers import Served
 
 IN_CI = os.environ.get("CI") == "true"
 PACKAGES = {
-    "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "djpeg": "libjpeg-turbo-progs",
     "jpegtran": "libjpeg-turbo-progs",
     "nginx": "nginx-light",
     "opj_decompress": "libopenjp2-tools",
     "systemd-analyze": "systemd",
 }
+BROWSER_WAITS = 60_000  # Milliseconds, on a machine that does much else.
+FAILED = pytest.StashKey[bool]()
 
 for name in list(os.environ):
     if name.startswith("IIIF_PROXY_") or name.lower().endswith("_proxy"):
@@ -54,16 +56,69 @@ def need() -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def browser(need: Callable[[str], str]) -> Iterator["Browser"]:
-    """Debian's Chromium, one for all tests of a process; each test has a context of its own."""
-    from playwright.sync_api import sync_playwright
+def _chromium(need: Callable[[str], str]) -> Iterator[Callable[[], "Browser"]]:
+    """`_chromium()`: the browser of this process; another if that was closed."""
+    # The shell has no windows, so that every page paints, whichever is in front: a picture of a
+    # page behind another was waited for without end, once in some hundred logins.
+    program = need("chromium-headless-shell")
+    from playwright.sync_api import expect, sync_playwright
 
-    chromium = need("chromium")
+    options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
+    running: list[Browser] = []
+    expect.set_options(timeout=BROWSER_WAITS)
     with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=chromium, args=options)
-        yield browser
+
+        def one() -> "Browser":
+            if not running or not running[-1].is_connected():
+                launched = playwright.chromium.launch(executable_path=program, args=options)
+                running.append(launched)
+            return running[-1]
+
+        yield one
+        if running:
+            running[-1].close()
+
+
+@pytest.fixture
+def browser(
+    _chromium: Callable[[], "Browser"], request: pytest.FixtureRequest
+) -> Iterator["Browser"]:
+    """Debian's Chromium, one for all tests of a process; each test has a context of its own."""
+    browser = _chromium()
+    request.node.stash[FAILED] = False
+    yield browser
+    if request.node.stash[FAILED]:  # The next shall not suffer from what this one did.
         browser.close()
+
+
+@pytest.fixture
+def context(browser: "Browser") -> Iterator["BrowserContext"]:
+    """A visitor: a small screen, on which nothing moves by itself; downloads are kept."""
+    context = browser.new_context(
+        viewport={"width": 800, "height": 560}, reduced_motion="reduce", accept_downloads=True
+    )
+    context.set_default_timeout(BROWSER_WAITS)
+    yield context
+    context.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # A browser is not ours: where it does not answer, another is asked, once. What a page shows
+    # wrongly is an AssertionError, and not asked again.
+    asking = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
+    if asking:
+        from playwright.sync_api import Error
+
+        for item in asking:
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=[Error]))
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from PIL import Image
+from playwright.sync_api import BrowserContext, Page, expect
 
 from iiif_proxy.demo import pictures
 from iiif_proxy.demo.index import page
@@ -224,38 +225,27 @@ def test_pictures_are_what_was_drawn(demo: tuple[str, str]) -> None:
     assert info("signs%2Fcompass.png") == (1600, 1600)
 
 
-def test_page_zooms_in_a_browser(
-    demo: tuple[str, str], need: Callable[[str], str], tmp_path: Path
-) -> None:
-    chromium = need("chromium")
+def test_page_zooms_in_a_browser(demo: tuple[str, str], context: BrowserContext) -> None:
     if not (STATIC / "openseadragon" / "openseadragon.min.js").is_file():
         pytest.skip("OpenSeadragon is not here (make openseadragon)")
-    dom = browse(chromium, f"{demo[0]}/iiif/-/view/map.jpg", tmp_path)
-    assert re.search(r'data-state="(open|loaded)"', dom)
-    assert re.search(r'id="facts">8000 × 6000 · [\d.]+ %', dom)
-    assert re.search(r'id="open" href="[^"]*/iiif/3/map\.jpg/full/![\d,]+/0/default\.jpg"', dom)
+    page = shown(context, f"{demo[0]}/iiif/-/view/map.jpg")
+    expect(page.locator("body")).to_have_attribute("data-state", re.compile("open|loaded"))
+    expect(page.locator("#facts")).to_have_text(re.compile(r"8000 × 6000 · [\d.]+ %"))
+    address = re.compile(r"/iiif/3/map\.jpg/full/![\d,]+/0/default\.jpg$")
+    expect(page.locator("#open")).to_have_attribute("href", address)
 
 
-def test_page_of_an_unknown_picture_says_so(
-    demo: tuple[str, str], need: Callable[[str], str], tmp_path: Path
-) -> None:
-    dom = browse(need("chromium"), f"{demo[0]}/iiif/-/view/none.jpg", tmp_path)
-    assert 'data-state="plain"' in dom
-    assert "No source has an image with this identifier." in dom or "not installed here" in dom
+def test_page_of_an_unknown_picture_says_so(demo: tuple[str, str], context: BrowserContext) -> None:
+    page = shown(context, f"{demo[0]}/iiif/-/view/none.jpg")
+    expect(page.locator("body")).to_have_attribute("data-state", "plain")
+    said = "No source has an image with this identifier.|not installed here"
+    expect(page.locator("body")).to_contain_text(re.compile(said))
 
 
-def browse(chromium: str, url: str, folder: Path) -> str:
-    """The page's document after its scripts ran."""
-    options = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--disable-dev-shm-usage", f"--user-data-dir={folder}", "--window-size=1000,700",
-        "--virtual-time-budget=6000", "--dump-dom",
-    ]  # fmt: skip
-    done = subprocess.run(
-        [chromium, *options, url], capture_output=True, text=True, timeout=60, check=True
-    )
-    return done.stdout
+def shown(context: BrowserContext, url: str) -> Page:
+    page = context.new_page()
+    page.goto(url)
+    return page
 
 
 def test_taken_port_is_one_sentence(tmp_path: Path) -> None:

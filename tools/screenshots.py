@@ -73,7 +73,7 @@ def main() -> int:
                 time.sleep(0.1)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+                executable_path="/usr/bin/chromium-headless-shell", args=["--no-sandbox"]
             )
             context = browser.new_context(viewport=SIZE, reduced_motion="reduce")
             for name, target in PAGES.items():

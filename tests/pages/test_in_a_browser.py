@@ -47,15 +47,6 @@ def base(sidecar: Callable[..., Served], folder: Path) -> str:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(
-        viewport={"width": 800, "height": 560}, reduced_motion="reduce", accept_downloads=True
-    )
-    yield context
-    context.close()
-
-
-@pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
     """A tab in which nothing is refused by our own policy and no script fails."""
     page, complaints = context.new_page(), list[str]()
@@ -72,15 +63,13 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 def opened(page: Page, address: str) -> None:
     page.goto(address)
-    expect(page.locator("body")).to_have_attribute(
-        "data-state", re.compile("open|loaded"), timeout=20_000
-    )
+    expect(page.locator("body")).to_have_attribute("data-state", re.compile("open|loaded"))
 
 
 def settled(page: Page, address: str) -> None:
     """Open, or refused and said so; pages without a script at once."""
     page.goto(address)
-    expect(page.locator("body")).not_to_have_attribute("data-state", "loading", timeout=20_000)
+    expect(page.locator("body")).not_to_have_attribute("data-state", "loading")
 
 
 def test_select_a_region_and_copy_it(page: Page, base: str, context: BrowserContext) -> None:
