@@ -9,11 +9,15 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from iiif_proxy.errors import SCARCE
+
 # Within these a request's head must have come, however slowly.
 HEAD_SECONDS = 10.0
 # Of a head so much is waited for; the rest is then read by a thread.
 MOST = 32 << 10
 ENDS = (b"\r\n\r\n", b"\n\n")
+# After so long there may be descriptors again.
+PAUSE = 0.1
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -25,10 +29,33 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         self._heads: dict[Any, float] = {}
+        self._scarce_until = 0.0
         super().init_process()
+
+    def accept(self, listener: Any) -> None:
+        """gunicorn's own ends the process, with all that it is about to answer, when there is no
+        descriptor for another visitor. Who waits in the kernel's queue can wait on."""
+        try:
+            super().accept(listener)
+        except OSError as refusal:
+            if refusal.errno not in SCARCE:
+                raise
+            self.log.warning("no connection can be accepted (%s)", refusal.strerror)
+            self.set_accept_enabled(False)
+            self._scarce_until = time.monotonic() + PAUSE
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        if not enabled or time.monotonic() >= self._scarce_until:
+            super().set_accept_enabled(enabled)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        scarce = self._scarce_until > time.monotonic()
+        super().wait_for_and_dispatch_events(PAUSE if scarce else timeout)
 
     def enqueue_req(self, conn: Any) -> None:
         if _has_come(conn, self.cfg.is_ssl):
+            # Else gunicorn makes a selector for each new visitor, to see the same.
+            conn.data_ready = not self.cfg.is_ssl
             if self._heads.pop(conn, None):
                 conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
             super().enqueue_req(conn)
