@@ -28,7 +28,7 @@ Every image that can be made is answered all the same, from memory, and nothing 
 DESCRIPTORS = """
 A process that has no file descriptors left answers 503 with `Retry-After` where it cannot open what it needs, and lets new visitors wait; it does not take that for a fault of the origin or of an image.
 
-Killed processes (kill -9, the kernel's out-of-memory killer, a power cut) leave entries whole or not at all; their temporary files go with the next sweep, downloads that were under way after a minute, and whoever waited for what they made takes over.
+Killed processes (kill -9, the kernel's out-of-memory killer, a power cut) leave entries whole or not at all; their temporary files go with the next sweep after ten minutes, downloads that were under way with the next download after one, and whoever waited for what they made takes over.
 """
 ODDLY = """
 Odd, but right, and served as 200: """
