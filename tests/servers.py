@@ -65,6 +65,7 @@ class Exchange:
     def __init__(self, request: Request, sock: socket.socket, stream: Stream) -> None:
         self.request = request
         self.open = "close" not in request.all("Connection")
+        self.peer: int = sock.getpeername()[1]
         self._sock = sock
         self._body = stream.body(request.fields, closes=False)
 
