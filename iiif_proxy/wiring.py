@@ -275,7 +275,7 @@ def jobs_of(settings: Settings) -> Jobs:
     return Apart(settings.decode_timeout, most, settings.queue_timeout)
 
 
-def probe_with(reading: Reading, jobs: Jobs) -> Callable[[str, bool], dict[str, Any] | None]:
+def probe_with(reading: Reading, jobs: Jobs = HERE) -> Callable[[str, bool], dict[str, Any] | None]:
     """Read a header: its facts as JSON values, or None while it has not come whole."""
 
     def probe_values(path: str, whole: bool) -> dict[str, Any] | None:

@@ -95,9 +95,9 @@ def _memory(image: Image.Image) -> tuple[int, _Pixels]:
         else:
             width, height = image.size
             os.ftruncate(descriptor, width * height * (1 if mode == "L" else 4))
-            pixels = image if image.mode == mode else image.convert(mode)
             there = mapped(mmap.mmap(descriptor, 0), mode, image.size)
-            there.im.paste(pixels.im, (0, 0, width, height))
+            # RGB lies there as RGBX: to convert it would be one copy more.
+            there.im.paste(image.im, (0, 0, width, height))
     except BaseException:
         os.close(descriptor)
         raise
