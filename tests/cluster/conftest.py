@@ -10,12 +10,6 @@ from iiif_proxy.stores.shared import SharedStore
 from tests.objectstore import ObjectStore
 
 
-@pytest.fixture(scope="session")
-def objects() -> Iterator[ObjectStore]:
-    with ObjectStore() as objects:
-        yield objects
-
-
 @pytest.fixture
 def url(objects: ObjectStore) -> Iterator[str]:
     """A place in the object store of this test's own, and the variables to get there."""
