@@ -1,10 +1,8 @@
 """More than the memory allows at once: an honest no, and the rest goes on."""
 
-import contextlib
 import io
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PIL import Image
