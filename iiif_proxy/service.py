@@ -30,6 +30,7 @@ from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.sources.record import hashed
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
+from iiif_proxy.stores.elsewhere import Address, Elsewhere
 from iiif_proxy.stores.retention import Retention
 from iiif_proxy.telling import ToldGate, stage
 
@@ -85,6 +86,7 @@ class ImageService:
         paging: Paging,
         patience: float,
         retention: Retention | None = None,
+        elsewhere: Elsewhere | None = None,
         jobs: Jobs = HERE,
     ) -> None:
         self.features = features
@@ -116,6 +118,7 @@ class ImageService:
             made=self._made,
         )
         self._retention = retention
+        self._elsewhere = elsewhere
         self._jobs = jobs
         self._patience = patience
 
@@ -214,6 +217,12 @@ class ImageService:
     def find(self, located: Located) -> Entry | None:
         """The derivative, if it is stored: one open file, no lock."""
         return self._store(located).get(located.key)
+
+    def elsewhere(self, located: Located) -> Address | None:
+        """Where a visitor gets it without this machine, if visitors are sent there at all."""
+        if self._elsewhere is None or not located.stored:
+            return None
+        return self._elsewhere(located.key)
 
     def has(self, located: Located) -> bool:
         """Whether the derivative is stored."""

@@ -38,6 +38,7 @@ from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.base import Key, NullStore, Store
 from iiif_proxy.stores.bucket import Bucket, opened
 from iiif_proxy.stores.disk import DiskStore
+from iiif_proxy.stores.elsewhere import Elsewhere
 from iiif_proxy.stores.published import Published
 from iiif_proxy.stores.retention import Retention
 from iiif_proxy.stores.shared import SharedStore
@@ -213,7 +214,16 @@ def service_of(
         jobs=jobs,
         patience=settings.queue_timeout,
         retention=retention,
+        elsewhere=elsewhere_of(settings, derivatives),
     )
+
+
+def elsewhere_of(settings: Settings, derivatives: Store) -> Elsewhere | None:
+    """Where visitors are sent for images, if at all."""
+    said = settings.cache_redirect
+    if said is None or not isinstance(derivatives, SharedStore):
+        return None
+    return Elsewhere(derivatives, None if said == "presign" else said)
 
 
 def shared(settings: Settings, folder: Path | None, near: Store) -> Store:
