@@ -41,6 +41,11 @@ PROFILES = Counter(
     "iiif_proxy_profiles_passed_over_total",
     "Colour profiles that were broken or belonged to other pixels, each time they were met",
 )
+DECODERS = Counter(
+    "iiif_proxy_decoders_lost_total",
+    "Processes that decoded a source and crashed, or overran IIIF_PROXY_DECODE_TIMEOUT",
+    ["outcome"],
+)
 STAGES = Histogram(
     "iiif_proxy_stage_seconds",
     "Time in one stage of a request: fetch, wait (for a turn), decode, transform, encode",

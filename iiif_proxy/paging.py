@@ -11,7 +11,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from iiif_proxy.iiif.model import ImageInfo
-from iiif_proxy.imaging.formats import count_pages
+from iiif_proxy.imaging.apart import HERE, Jobs
 from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.routes import describe
 from iiif_proxy.imaging.tiff import Tiff
@@ -28,10 +28,17 @@ class Paging:
     What is found out is kept beside the derivatives, and goes with them.
     """
 
-    def __init__(self, separator: str | None, derivatives: Store, reading: Reading) -> None:
+    def __init__(
+        self,
+        separator: str | None,
+        derivatives: Store,
+        reading: Reading,
+        jobs: Jobs = HERE,
+    ) -> None:
         self._separator = separator
         self._derivatives = derivatives
         self._reading = reading
+        self._jobs = jobs
         self._lock = threading.Lock()
         self._known: LRUCache[tuple[str, str], Any] = LRUCache(REMEMBERED)
 
@@ -71,7 +78,7 @@ class Paging:
                 found: ImageInfo | None = Tiff.open(by_parts).at(page).info()
             else:
                 held = path()
-                found = describe(held.path, self.reading(page), True)
+                found = describe(held.path, self.reading(page), True, self._jobs)
             assert found is not None
             return dataclasses.asdict(found)
 
@@ -92,7 +99,7 @@ class Paging:
             if by_parts is not None:
                 return len(Tiff.open(by_parts).pages)
             held = path()
-            return count_pages(held.path, self._reading)
+            return int(self._jobs.run("pages", held.path, self._reading))
 
         return int(self._once(replace(key, name="pages.json"), look, keep))
 

@@ -18,6 +18,7 @@ from iiif_proxy.errors import (
     OriginFailed,
     ProxyError,
     SourceChanged,
+    for_want,
 )
 from iiif_proxy.flow.flow import Flow, with_services
 from iiif_proxy.flow.rooms import Rooms
@@ -212,9 +213,12 @@ class IIIFProxy:
             error = caught
             if error.status >= 500:
                 log.warning("%s %s", error.status, error)
-        except Exception:
-            log.exception("a request failed")
-            error = ProxyError("The server could not answer this request.")
+        except Exception as caught:
+            error = for_want(caught) or ProxyError("The server could not answer this request.")
+            if error.cause:
+                log.warning("%s %s", error.status, error)
+            else:
+                log.exception("a request failed")
         status, fields, body = self.own.error(error, path, environ)
         start_response(status, fields)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

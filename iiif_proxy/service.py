@@ -15,6 +15,7 @@ from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
 from iiif_proxy.iiif.tiles import tile_factor, tiling
+from iiif_proxy.imaging.apart import HERE, Jobs
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
 from iiif_proxy.imaging.look import Look
 from iiif_proxy.imaging.pixels import profile_in
@@ -86,6 +87,7 @@ class ImageService:
         patience: float,
         retention: Retention | None = None,
         elsewhere: Elsewhere | None = None,
+        jobs: Jobs = HERE,
     ) -> None:
         self.features = features
         self.limits = limits
@@ -117,6 +119,7 @@ class ImageService:
         )
         self._retention = retention
         self._elsewhere = elsewhere
+        self._jobs = jobs
         self._patience = patience
 
     def info(self, identifier: str, environ: Environ) -> "tuple[SourceImage, ImageInfo]":
@@ -402,6 +405,7 @@ class ImageService:
             self._paging.reading(located.page),
             self._look,
             self._gate,
+            self._jobs,
         )
 
     def ruled(self, rules: str) -> None:

@@ -127,6 +127,14 @@ class Settings:
     partial: bool = setting(
         boolean, "off", "show what can be decoded of a damaged source, instead of 502"
     )
+    decode_timeout: float = setting(
+        some_seconds, "2min", "processor's time that decoding one source may take"
+    )
+    decode_apart: bool = setting(
+        boolean,
+        "on",
+        "decode what is no JPEG in processes of its own: a codec that crashes costs one request",
+    )
     pdf_dpi: int = setting(number(18, 1200), "150", "pixels an inch that pages of a PDF have")
     page_separator: str | None = setting(
         separator,

@@ -13,6 +13,7 @@ from iiif_proxy.errors import ProxyError
 from iiif_proxy.iiif.model import Extras, Features, Limits
 from iiif_proxy.iiif.presets import PresetError, Presets, from_words
 from iiif_proxy.iiif.urls import encode
+from iiif_proxy.imaging.apart import HERE, Apart, Jobs
 from iiif_proxy.imaging.color import converts
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, available
 from iiif_proxy.imaging.look import Look
@@ -56,6 +57,7 @@ ONE_SOURCE_SHARE = 20
 RECORDS_LEAST = 64 << 20
 BYTES_A_PIXEL = 4
 LEAST_WORKERS = 2
+LEAST_DECODERS = 4
 # Seconds: a role's credentials may have to be asked for.
 SIGNING_TIMEOUT = 10
 
@@ -154,7 +156,13 @@ def service_of(
     workers = workers_of(settings)
     memory = settings.memory or half_of_memory()
     features = features_of(settings)
-    reading = Reading(settings.source_max_pixels, dpi=settings.pdf_dpi, partial=settings.partial)
+    reading = Reading(
+        settings.source_max_pixels,
+        dpi=settings.pdf_dpi,
+        partial=settings.partial,
+        seconds=settings.decode_timeout,
+    )
+    jobs = jobs_of(settings)
     limits = Limits(settings.max_width, settings.max_height, settings.max_area)
     options = options_of(settings)
     look = look_of(settings)
@@ -167,7 +175,7 @@ def service_of(
         published = Published(folder / "published", folder / "derivatives", recipe + rules)
     sources = SourceCache(
         found,
-        probe_with(reading),
+        probe_with(reading, jobs),
         probe_parts,
         records,
         bytes_store,
@@ -200,7 +208,8 @@ def service_of(
         write_ahead=settings.write_ahead,
         predict=settings.predict,
         room=settings.cache_size // ONE_SOURCE_SHARE,
-        paging=Paging(settings.page_separator, derivatives, reading),
+        paging=Paging(settings.page_separator, derivatives, reading, jobs),
+        jobs=jobs,
         patience=settings.queue_timeout,
         retention=retention,
         elsewhere=elsewhere_of(settings, derivatives),
@@ -286,11 +295,19 @@ def half_of_memory() -> int:
     return min(limits) // 2
 
 
-def probe_with(reading: Reading) -> Callable[[str, bool], dict[str, Any] | None]:
+def jobs_of(settings: Settings) -> Jobs:
+    """Twice as many at once as there are processors: one that hangs does not hold up the rest."""
+    if not settings.decode_apart:
+        return HERE
+    most = max(LEAST_DECODERS, 2 * (os.cpu_count() or 1))
+    return Apart(settings.decode_timeout, most, settings.queue_timeout)
+
+
+def probe_with(reading: Reading, jobs: Jobs = HERE) -> Callable[[str, bool], dict[str, Any] | None]:
     """Read a header: its facts as JSON values, or None while it has not come whole."""
 
     def probe_values(path: str, whole: bool) -> dict[str, Any] | None:
-        info = describe(path, reading, whole)
+        info = describe(path, reading, whole, jobs)
         return None if info is None else dataclasses.asdict(info)
 
     return probe_values

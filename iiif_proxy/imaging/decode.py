@@ -8,11 +8,11 @@ from typing import Any
 
 from PIL import Image
 
-from iiif_proxy.errors import NoImage
+from iiif_proxy.errors import Busy, NoImage
 from iiif_proxy.imaging import light
 from iiif_proxy.imaging.jpegbounds import bounded
 from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, WHOLE, Levels
-from iiif_proxy.imaging.reading import NO_IMAGE
+from iiif_proxy.imaging.reading import DEFAULT, NO_IMAGE, Clock
 
 # Given an offset: the bytes that are there from it on, at most so many; b"" at the end.
 Feed = Callable[[int, int], bytes]
@@ -21,70 +21,59 @@ STEP = 1 << 20
 ROWS_TOGETHER = 32
 
 
-def fill(
-    levels: Levels,
-    opened: Image.Image,
-    feed: Feed,
-    convert: Callable[[Image.Image], Image.Image],
-    linear: bool = False,
-    partial: bool = False,
-) -> None:
-    """Decode an opened image (header read, pixels not) into `levels`, all factors.
+def fill(levels: Levels, decode: Callable[[Levels], None], linear: bool = False) -> None:
+    """Have the finest level decoded, and make all others from it meanwhile.
 
-    `convert` loads it and gives the mode of the levels, where rows cannot be shown as they come.
-    `linear`: coarser levels average light (`light.py`).
-    `partial`: what decodes of broken data will do.
-    Marks the levels WHOLE, or FAILED when the data do not hold what the header says; then raises
-    NoImage.
+    `decode` writes all rows of it (`streamed`, or in one go); `linear`: coarser levels average
+    light (`light.py`). Marks the levels WHOLE, or FAILED when the data do not hold what the header
+    says; then raises NoImage.
     """
     shrinker = threading.Thread(target=_shrink, args=(levels, linear), daemon=True)
     shrinker.start()
     try:
-        if progressive(opened, levels):
-            done = _decode_rows(levels, opened, feed)
-            if not done and not partial:
-                raise NoImage(NO_IMAGE, "broken off")
-        else:
-            levels.image(1).im.paste(convert(opened).im, (0, 0, *opened.size))
+        decode(levels)
         levels.advance(1, levels.shape.height)
         shrinker.join()
         levels.state = WHOLE
+    except Busy:
+        levels.state = CLOSED
+        raise
     except Exception as cause:
         levels.state = FAILED
         raise NoImage(NO_IMAGE, repr(cause)) from cause
 
 
-def progressive(opened: Image.Image, levels: Levels) -> bool:
+def streams(opened: Image.Image, mode: str) -> bool:
     """Whether the decoder can write straight into the level and leave its mark in each row.
 
     It can for JPEG in colour: Pillow stores RGB as four bytes and sets the fourth.
     """
     tile = getattr(opened, "tile", [])
-    return (
-        levels.shape.mode == "RGBX"
-        and opened.mode == "RGB"
-        and len(tile) == 1
-        and tile[0][0] == "jpeg"
-    )
+    return mode == "RGBX" and opened.mode == "RGB" and len(tile) == 1 and tile[0][0] == "jpeg"
 
 
-def copies(opened: Image.Image, levels: Levels) -> int:
-    """How often decoding holds all pixels beside `levels`, of 4 bytes each.
+def streamed(
+    opened: Image.Image, feed: Feed, partial: bool = False, seconds: float = DEFAULT.seconds
+) -> Callable[[Levels], None]:
+    """Rows show as they are decoded, of an opened image (header read, pixels not) that `streams`.
 
-    Of a progressive JPEG libjpeg keeps the coefficients, 3 to 6 bytes a pixel.
+    `partial`: what decodes of broken data will do. `seconds`: of a processor, at most.
     """
-    if progressive(opened, levels):
-        return 1 if "progressive" in opened.info else 0
-    return 2
+
+    def decode(levels: Levels) -> None:
+        if not _decode_rows(levels, opened, feed, Clock(seconds)) and not partial:
+            raise NoImage(NO_IMAGE, "broken off")
+
+    return decode
 
 
-def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed) -> bool:
+def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed, clock: Clock) -> bool:
     """Pillow's own decoder, given a core image that is mapped memory: no copy, and bit-identical.
 
     Whether all rows came.
 
     This is what ImageFile.Parser does, with our memory in place of its own. It rests on Pillow's
-    internals (`_getdecoder`, `setimage`): tests/imaging/test_decode.py says when they change.
+    internals (`_getdecoder`, `setimage`): tests/imaging/test_sessions.py says when they change.
     """
     codec, extents, offset, arguments = opened.tile[0]  # type: ignore[attr-defined]
     arguments = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -99,6 +88,7 @@ def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed) -> bool:
     scans = bounded(opened)
     while True:
         chunk = feed(offset, STEP)
+        clock.check()
         if scans:
             scans.see(offset, chunk)
         offset += len(chunk)

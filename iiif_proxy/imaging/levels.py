@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_hex
+from typing import Any
 
 from PIL import Image
 
@@ -33,6 +34,12 @@ def open_memory(pid: int, number: int, token: str, factor: int) -> int:
         os.close(opened)
         raise FileNotFoundError("given back")
     return opened
+
+
+def mapped(memory: mmap.mmap, mode: str, size: tuple[int, int]) -> Image.Image:
+    """Memory as an image, not copied. The mode is L, RGBX, RGBA or CMYK, as Pillow stores them."""
+    buffer: Any = memory  # typeshed asks for more than a buffer
+    return Image.frombuffer(mode, size, buffer, "raw", mode, 0, 1)
 
 
 def _name(token: str, factor: int) -> str:
@@ -96,17 +103,9 @@ class Levels:
         self._images: dict[int, Image.Image] = {}
         for factor in shape.factors:
             if factor in descriptors:
-                mapped = mmap.mmap(descriptors[factor], shape.bytes(factor))
-                self._maps[factor] = mapped
-                self._images[factor] = Image.frombuffer(
-                    shape.mode,
-                    shape.size(factor),
-                    mapped,  # type: ignore[arg-type]  # a buffer: typeshed asks for more
-                    "raw",
-                    shape.mode,
-                    0,
-                    1,
-                )
+                memory = mmap.mmap(descriptors[factor], shape.bytes(factor))
+                self._maps[factor] = memory
+                self._images[factor] = mapped(memory, shape.mode, shape.size(factor))
 
     @classmethod
     def create(cls, shape: Shape) -> "Levels":
@@ -137,6 +136,7 @@ class Levels:
             raise
 
     def address(self) -> dict[int, int]:
+        """The descriptor of each factor's memory; of 0 the header's."""
         return dict(self._descriptors)
 
     def image(self, factor: int) -> Image.Image:

@@ -33,7 +33,8 @@ from iiif_proxy.imaging.heif import Heif
 from iiif_proxy.imaging.jpegbounds import Header, Scans
 from iiif_proxy.imaging.pdf import Pdf
 from iiif_proxy.imaging.raw import Raw, is_raw
-from iiif_proxy.imaging.reading import FAULTS, NO_PAGE, Reading, limit
+from iiif_proxy.imaging.reading import DEFAULT as READING
+from iiif_proxy.imaging.reading import FAULTS, NO_PAGE, Clock, Reading, limit
 from iiif_proxy.imaging.tiff import Tiff
 from iiif_proxy.imaging.tiffdeep import DeepTiff
 from iiif_proxy.ranges import OfFile
@@ -47,6 +48,9 @@ Opener = Callable[[IO[bytes], Reading], ImageFile.ImageFile]
 
 class _Jpeg(JpegImageFile):
     """Also for MPO: its first picture. Resolution in EXIF is not looked for: that may warn."""
+
+    seconds = READING.seconds
+    _clock: Clock | None = None
 
     def _open(self) -> None:
         assert self.fp is not None
@@ -67,6 +71,8 @@ class _Jpeg(JpegImageFile):
 
     def load_read(self, read_bytes: int) -> bytes:
         assert self.fp is not None
+        self._clock = self._clock or Clock(self.seconds)
+        self._clock.check()
         at = self.fp.tell() if self._counting else 0
         data = super().load_read(read_bytes)
         if self._counting:
@@ -177,6 +183,7 @@ def _pillow(kind: Callable[[IO[bytes], str], ImageFile.ImageFile]) -> Opener:
 
 def _jpeg(file: IO[bytes], reading: Reading) -> ImageFile.ImageFile:
     image: ImageFile.ImageFile = _Jpeg(file, "")
+    image.seconds = reading.seconds  # type: ignore[attr-defined]
     if reading.page > 1:
         if "mp" not in image.info or _is_gain_map(image):
             raise NotFound(NO_PAGE)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ Path = str | os.PathLike[str]
 
 MAX_PIXELS = 500_000_000
 NO_IMAGE = "What the origin sent is no image that can be decoded."
+TOO_LONG = "The source image takes too long to decode for this server."
 NO_PAGE = "The source image has no such page."
 # What Pillow's codecs have been seen to throw at broken data.
 FAULTS = (
@@ -27,16 +29,29 @@ FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is too large, which page (from 1), how many pixels an inch of a PDF has, and whether
-    what decodes of broken data will do (`partial`)."""
+    """What is too large, which page (from 1), how many pixels an inch of a PDF has, whether what
+    decodes of broken data will do (`partial`), and how many seconds a processor may decode it."""
 
     max_pixels: int | None = None
     page: int = 1
     dpi: int = 150
     partial: bool = False
+    seconds: float = 120.0
 
 
 DEFAULT = Reading()
+
+
+class Clock:
+    """How long this thread has been kept busy: waiting for bytes, or for its turn, is free."""
+
+    def __init__(self, seconds: float = DEFAULT.seconds) -> None:
+        self._end = time.thread_time() + seconds
+
+    def check(self) -> None:
+        """Raises OriginFailed when the time is over."""
+        if time.thread_time() > self._end:
+            raise OriginFailed(TOO_LONG)
 
 
 def open_file(path: Path) -> IO[bytes]:

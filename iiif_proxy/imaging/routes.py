@@ -12,10 +12,13 @@ from PIL import Image
 from iiif_proxy.concurrency import Gated
 from iiif_proxy.iiif.model import Box, ImageInfo, Plan
 from iiif_proxy.imaging import jp2area, lossless
+from iiif_proxy.imaging.apart import HERE, Jobs
 from iiif_proxy.imaging.color import prepared, unchanged
+from iiif_proxy.imaging.decode import streamed, streams
 from iiif_proxy.imaging.encode import EncodeOptions
 from iiif_proxy.imaging.formats import opened
-from iiif_proxy.imaging.levels import WHOLE, LevelsLost
+from iiif_proxy.imaging.jobs import kept_as
+from iiif_proxy.imaging.levels import WHOLE, Levels, LevelsLost
 from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.openers import Jpeg2000
 from iiif_proxy.imaging.orientation import orientation_of
@@ -42,10 +45,12 @@ PARTS = 2
 BLOCK = 64 * 1024
 # By which the gate counts.
 BYTES_A_PIXEL = 4
+# Their headers too are read by large libraries, in C.
+FRAIL = ("avif", "heif", "pdf", "raw")
 # Drawn at any size: a session would only hold pixels that can be had sharper.
 DRAWN = ("pdf",)
-# What can be kept as it is stored (`color.LAST`); everything else is brought to sRGB first.
-AS_STORED = {"L": "L", "RGB": "RGBX", "RGBX": "RGBX", "RGBA": "RGBA", "CMYK": "CMYK"}
+# How often what cannot be streamed holds all its pixels beside the levels, of 4 bytes each.
+COPIES = 2
 
 
 class _Open:
@@ -96,18 +101,21 @@ class Arriving(io.RawIOBase):
         return len(found)
 
 
-def describe(path: str, reading: Reading, whole: bool) -> ImageInfo | None:
+def describe(path: str, reading: Reading, whole: bool, jobs: Jobs = HERE) -> ImageInfo | None:
     """What the header says, upright; None while a growing file does not hold it yet.
 
     A tiled TIFF has its own tiling in it, and no limit of pixels: it is never decoded whole.
     Raises OriginFailed.
     """
     with open(path, "rb") as file:
-        tiff = sniff(file.read(HEAD)) == "tiff"
-    if tiff and whole:
+        name = sniff(file.read(HEAD))
+    if name == "tiff" and whole:
         info = Tiff.open(FileSource(path)).at(reading.page).info()
         if info.tile_width:
             return info
+    if name in FRAIL and whole:
+        found: ImageInfo = jobs.run("header", path, reading)
+        return found
     return probe(path, reading, whole=whole)
 
 
@@ -134,6 +142,7 @@ class Routes:
         reading: Reading,
         look: Look = DEFAULT,
         gate: Gated = OPEN,
+        jobs: Jobs = HERE,
     ) -> None:
         self._key = key
         self._gate = gate
@@ -145,6 +154,7 @@ class Routes:
         # A page behind the first of a TIFF that is never fetched whole.
         self._further = reading.page > 1 and parts() is not None
         self._look = look
+        self._jobs = jobs
 
     def session(self, box: Box, width: int, height: int) -> Session | None:
         """The open session that this would be read from."""
@@ -226,7 +236,11 @@ class Routes:
         )
         by_parts = self._info.width * self._info.height >= SESSION_LEAST and self.by_parts
         with gate.enter(reader.cost(box, width, height, by_parts), timeout):
-            return reader.read(box, width, height)
+            if self._info.format == "jpeg":
+                return reader.read(box, width, height)
+            where = held.path, self._info, self._reading, self._look
+            image: Image.Image = self._jobs.run("region", *where, box, width, height)
+            return image
 
     def _tiles(self, box: Box, width: int, height: int, gate: Gated, timeout: float) -> Image.Image:
         """From a TIFF's own tiles, fetched and decoded no more than needed."""
@@ -305,33 +319,40 @@ class Routes:
         return io.BufferedReader(Arriving(held), BLOCK)
 
     def _start(self, timeout: float) -> Start:
+        size = self._info.width, self._info.height
+
+        def room(copies: int) -> Callable[[], AbstractContextManager[None]]:
+            return lambda: self._gate.enter(copies * size[0] * size[1], timeout)
+
         held = self._bytes()
+        if self._info.format != "jpeg":
+            how = self._reading, self._look
+            size, mode, facts = self._jobs.run("facts", held.path, self._info, *how)
+
+            def whole(levels: Levels) -> None:
+                memory = levels.address()[1]
+                self._jobs.run("whole", held.path, *how, size, mode, memory=memory)
+
+            return Start(size, mode, facts, whole, room=room(COPIES))
         file = self._file(held)
         try:
             image = opened(file, self._reading)
-            orientation = orientation_of(image)
             convert, profile, stored = prepared(image, self._look)
         except BaseException:
             file.close()
             raise
-        other = "RGBA" if self._info.alpha else "L" if self._info.gray else "RGBX"
-        mode = AS_STORED.get(stored, other)
+        mode = kept_as(stored, self._info)
+        facts = Facts(orientation_of(image), profile)
+        if streams(image, mode):
+            # Of a progressive JPEG libjpeg keeps the coefficients, 3 to 6 bytes a pixel.
+            copies = 1 if self._info.progressive else 0
+            decode = streamed(image, held.read, self._reading.partial, self._reading.seconds)
+            return Start(image.size, mode, facts, decode, file.close, room(copies))
 
-        def decode(opened: Image.Image) -> Image.Image:
-            load(opened, self._reading)
-            pixels = convert(opened)
-            return pixels if pixels.mode == mode else pixels.convert(mode)
+        def put(levels: Levels) -> None:
+            load(image, self._reading)
+            pixels = convert(image)
+            pixels = pixels if pixels.mode == mode else pixels.convert(mode)
+            levels.image(1).im.paste(pixels.im, (0, 0, *image.size))
 
-        def room(copies: int) -> AbstractContextManager[None]:
-            return self._gate.enter(copies * image.width * image.height, timeout)
-
-        return Start(
-            image,
-            file,
-            held.read,
-            mode,
-            Facts(orientation, profile),
-            decode,
-            room,
-            self._reading.partial,
-        )
+        return Start(image.size, mode, facts, put, file.close, room(COPIES))

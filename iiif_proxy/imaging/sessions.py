@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cachetools import LRUCache
-from PIL import Image
 
 from iiif_proxy.errors import Busy
-from iiif_proxy.imaging.decode import Feed, copies, fill
+from iiif_proxy.imaging.decode import fill
 from iiif_proxy.imaging.levels import (
     CLOSED,
     POLL,
@@ -43,21 +42,17 @@ MOST_SAID = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a session begins with: an opened image (its header read), its bytes, the mode to keep.
-
-    `load` decodes it whole and gives that mode; `file` is closed when all is done. `room` lets in,
-    to hold so many more copies of its pixels meanwhile. `partial`: what decodes of broken data
-    will do.
+    """What a session begins with: the size and mode to keep, and `decode`, which writes the finest
+    level (`decode.fill`). `close` is called when all is done, or nothing came of it. `room` lets
+    the decoding in.
     """
 
-    opened: Image.Image
-    file: BinaryIO
-    feed: Feed
+    size: tuple[int, int]
     mode: str
     facts: Facts
-    load: Callable[[Image.Image], Image.Image]
-    room: Callable[[int], AbstractContextManager[None]] = lambda copies: nullcontext()
-    partial: bool = False
+    decode: Callable[[Levels], None]
+    close: Callable[[], None] = lambda: None
+    room: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class Sessions:
@@ -186,7 +181,7 @@ class Sessions:
     def _begin(self, start: Callable[[], Start], lock: int | None) -> Session:
         try:
             begin = start()
-            shape = shape_of(*begin.opened.size, begin.mode)
+            shape = shape_of(*begin.size, begin.mode)
             self._make_room(shape.total)
             levels = Levels.create(shape)
             if lock is not None:
@@ -264,15 +259,15 @@ def _fill(levels: Levels, begin: Start, linear: bool) -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     try:
-        with begin.room(copies(begin.opened, levels)):
-            fill(levels, begin.opened, begin.feed, begin.load, linear, begin.partial)
+        with begin.room():
+            fill(levels, begin.decode, linear)
     except Busy:
         # Who waits for it finds out by itself that there is no room.
         levels.state = CLOSED
     except Exception as cause:
         log.warning("a session ended: %s", cause)
     finally:
-        begin.file.close()
+        begin.close()
 
 
 def _locked(lock: int) -> bool:

@@ -100,8 +100,8 @@ def test_pillow_still_decodes_into_our_memory(jpeg: Path) -> None:
     with open(jpeg, "rb") as file:
         image = opened(file)
         levels = Levels.create(shape_of(*image.size, "RGBX"))
-        assert decode.progressive(image, levels)
-        decode.fill(levels, image, lambda at, n: source.read(at, n), lambda i: i)
+        assert decode.streams(image, "RGBX")
+        decode.fill(levels, decode.streamed(image, source.read))
     assert levels.state == WHOLE
     with Image.open(jpeg) as plain:
         expected = np.asarray(plain.convert("RGB"))
@@ -227,7 +227,7 @@ def test_a_row_is_answered_before_the_last_byte_has_come(jpeg: Path, sessions: S
             seen.append(levels.rows(1))
         return data[offset : offset + min(size, 4096)]
 
-    decode.fill(levels, image, feed, lambda i: i)
+    decode.fill(levels, decode.streamed(image, feed))
     assert 256 <= seen[0] < HEIGHT
 
 
