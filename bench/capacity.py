@@ -8,6 +8,8 @@ its own machine (deploy/nginx-cluster.conf), and all tiles of an image are made 
 import math
 from dataclasses import dataclass
 
+import numpy
+
 from bench.zipf import LEFT, held, ranks
 
 DAY = 86_400.0
@@ -78,33 +80,48 @@ class Need:
 
 
 def need(images: int, requests: float, costs: Costs, prices: Prices, habits: Habits) -> Need:
+    """The cheapest number of machines that do: more have more disk too, so the store is read less
+    and fewer images are made."""
     shares, many = ranks(images, habits.exponent)
     rates = shares * requests / habits.visit
-    visits = requests / habits.visit
-    machines, tried = 2, 0
+    all_of_it = images * costs.stored / room_of(1, prices)
+    machines, best = 2, None
     while True:
-        # More machines have more disk too, so fewer images are made: the fewest that do.
-        room = machines * prices.disk * 1e9 * (1 + LEFT) / 2 / costs.stored
-        near = held(rates, many, room)
-        missed = rates * (1 - near)
-        # Made whenever it is in neither, and then there until it expires.
-        present = missed * habits.expiry * DAY
-        present = present / (1 + present)
-        made = float((missed * (1 - present) * many).sum())
-        far = float((missed * present * many).sum())
-        cores = costs.image * made + habits.visit * costs.far * far + costs.hit * requests
-        enough = max(2, math.ceil(cores / (prices.cores * prices.busy)))
-        if enough <= machines or tried > 100:
-            break
-        machines, tried = max(machines + 1, (machines + enough) // 2), tried + 1
+        found = at(machines, rates, many, costs, prices, habits)
+        if found.cores <= machines * prices.cores * prices.busy:
+            if best is None or found.running < best.running:
+                best = found
+            if machines >= all_of_it or machines * prices.machine > best.running:
+                return best
+        machines = max(machines + 1, int(machines * 1.05))
+
+
+def room_of(machines: int, prices: Prices) -> float:
+    """Bytes on their disks, on average between a sweep and the next."""
+    return machines * prices.disk * 1e9 * (1 + LEFT) / 2
+
+
+def at(
+    machines: int,
+    rates: numpy.ndarray,
+    many: numpy.ndarray,
+    costs: Costs,
+    prices: Prices,
+    habits: Habits,
+) -> Need:
+    """`rates`: visits a second to each image; `many` images have each."""
+    near = held(rates, many, room_of(machines, prices) / costs.stored)
+    missed = rates * (1 - near)
+    # Made whenever it is in neither, and then there until it expires.
+    present = missed * habits.expiry * DAY
+    present = present / (1 + present)
+    visits = float((rates * many).sum())
+    made = float((missed * (1 - present) * many).sum())
+    far = float((missed * present * many).sum())
+    requests = visits * habits.visit
+    cores = costs.image * made + habits.visit * costs.far * far + costs.hit * requests
     stored = float((present * many).sum()) * costs.stored
     asked = habits.visit * far + 2 * costs.files * made
-    running = (
-        machines * prices.machine
-        + stored / 1e9 * prices.gigabyte
-        + MONTH / 1e6 * (costs.files * made * prices.puts + asked * prices.gets)
-    )
-    egress = MONTH * requests * costs.stored / costs.files / 1e9 * prices.egress
     return Need(
         machines,
         cores,
@@ -113,8 +130,10 @@ def need(images: int, requests: float, costs: Costs, prices: Prices, habits: Hab
         made / visits,
         made,
         stored,
-        running,
-        egress,
+        machines * prices.machine
+        + stored / 1e9 * prices.gigabyte
+        + MONTH / 1e6 * (costs.files * made * prices.puts + asked * prices.gets),
+        MONTH * requests * costs.stored / costs.files / 1e9 * prices.egress,
     )
 
 
