@@ -29,9 +29,11 @@ class Costs:
     image: float
     """One image fetched, decoded, and all its tiles made, kept and written to the store."""
     files: float
-    """Tiles of an image."""
+    """Objects of an image: its tiles, and a level."""
     stored: float
-    """Bytes of them."""
+    """Bytes of them on a disk."""
+    tile: float
+    """Bytes of an answer."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def at(
         machines * prices.machine
         + stored / 1e9 * prices.gigabyte
         + MONTH / 1e6 * (costs.files * made * prices.puts + asked * prices.gets),
-        MONTH * requests * costs.stored / costs.files / 1e9 * prices.egress,
+        MONTH * requests * costs.tile / 1e9 * prices.egress,
     )
 
 

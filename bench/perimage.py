@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import obstore
-from obstore.store import from_url
+from obstore.store import S3Store
 
 from bench.capacity import Costs
 from bench.client import Client
@@ -13,6 +13,7 @@ from bench.common import path_of
 from bench.server import Sidecar, origin, sidecar
 from iiif_proxy.iiif.model import Features, ImageInfo, Limits
 from iiif_proxy.iiif.tiles import tile_boxes, tiling
+from iiif_proxy.preparing import KEPT_LEVEL
 from iiif_proxy.stores.sweep import cost
 from tests.ahead.conftest import encoded, photograph
 
@@ -24,13 +25,13 @@ PATIENCE = 120.0
 def costs_of(images: int, turns: int) -> Costs:
     """Of `images` JPEG of 12 megapixels (a drawn photograph), each tile asked for `turns` times."""
     info = ImageInfo(*SIZE, "jpeg")
-    tiles = tiling(info, Limits(), Features())
+    shape = tiling(info, Limits(), Features())
     tails = [
         path_of("", box, width, height)
-        for factor in tiles.scale_factors
-        for box, width, height in tile_boxes(info, tiles, factor)
+        for factor in shape.scale_factors
+        for box, width, height in tile_boxes(info, shape, factor)
     ]
-    store = from_url(PLACE, client_options={"allow_http": True})
+    store = S3Store.from_url(PLACE, client_options={"allow_http": True})
     with tempfile.TemporaryDirectory() as folder, origin(Path(folder)) as behind:
         Path(folder, "a.jpg").write_bytes(encoded(photograph(SIZE)))
         bases = [f"/iiif/3/{n}%2Fa.jpg" for n in range(images)]
@@ -39,7 +40,7 @@ def costs_of(images: int, turns: int) -> Costs:
             before = making.cpu()
             for n, base in enumerate(bases, 1):
                 client.get(base + tails[0])
-                sizes = awaited(store, n * len(tails))
+                kept = awaited(store, n, len(tails))
             image = (making.cpu() - before) / images
             hit = each(making, client, [base + tail for base in bases for tail in tails] * turns)
         settings |= {"write_ahead": "off", "predict": "off"}
@@ -47,7 +48,9 @@ def costs_of(images: int, turns: int) -> Costs:
             for base in bases:
                 client.get(base + "/info.json")
             far = each(other, client, [base + tail for base in bases for tail in tails])
-    return Costs(hit, far, image, len(tails), sum(map(cost, sizes)) / images)
+    tiles = [size for name, size in kept if not name.endswith(KEPT_LEVEL)]
+    stored = sum(cost(size) for _, size in kept)
+    return Costs(hit, far, image, len(kept) / images, stored / images, sum(tiles) / len(tiles))
 
 
 def each(server: Sidecar, client: Client, paths: list[str]) -> float:
@@ -58,12 +61,15 @@ def each(server: Sidecar, client: Client, paths: list[str]) -> float:
     return (server.cpu() - before) / len(paths)
 
 
-def awaited(store: object, number: int) -> list[int]:
-    """The sizes of what is in the store, once there are so many."""
+def awaited(store: S3Store, images: int, tiles: int) -> list[tuple[str, int]]:
+    """Names and sizes of what is in the store, once all tiles of so many images are, and of each
+    the level that other sizes come from."""
     end = time.monotonic() + PATIENCE
+    found: list[tuple[str, int]] = []
     while time.monotonic() < end:
-        found = [item["size"] for some in obstore.list(store) for item in some]  # type: ignore[arg-type]
-        if len(found) >= number:
+        found = [(item["path"], item["size"]) for some in obstore.list(store) for item in some]
+        levels = sum(name.endswith(KEPT_LEVEL) for name, _ in found)
+        if levels >= images and len(found) - levels >= images * tiles:
             return found
         time.sleep(0.1)
-    raise SystemExit(f"{len(found)} of {number} tiles were written in {PATIENCE:.0f} s")
+    raise SystemExit(f"{len(found)} of {images * tiles} tiles were written in {PATIENCE:.0f} s")

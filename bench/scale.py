@@ -77,7 +77,8 @@ def of_need(images: int, prices: Prices, habits: Habits) -> None:
     print(
         f"\nMeasured, milliseconds of a core: a hit {costs.hit * 1000:.2f}, a hit in the store"
         f" {costs.far * 1000:.2f}, an image of 12 megapixels with all its tiles"
-        f" {costs.image * 1000:.0f}. {costs.files:.0f} tiles, {costs.stored / 1e6:.2f} MB."
+        f" {costs.image * 1000:.0f}. {costs.files:.0f} objects, {costs.stored / 1e6:.2f} MB; a tile"
+        f" has {costs.tile / 1000:.0f} kB."
         f"\nAll images at once, in days of one core: "
         + ", ".join(f"{figure(n)}: {n * costs.image / DAY:.3g}" for n in IMAGES)
         + f"\n{prices}\n{habits}\n"

@@ -48,7 +48,7 @@ def test_bins_of_ranks_are_all_ranks() -> None:
 
 
 def test_what_is_needed_grows_with_what_is_asked() -> None:
-    costs = Costs(hit=0.0005, far=0.002, image=1.5, files=80, stored=4e6)
+    costs = Costs(hit=0.0005, far=0.002, image=1.5, files=80, stored=4e6, tile=40_000)
     found = [need(10**6, asked, costs, Prices(), Habits()) for asked in (10, 1000, 100_000)]
     assert [n.machines for n in found] == sorted(n.machines for n in found)
     assert found[0].machines == 2
