@@ -26,7 +26,7 @@ else
 endif
 # Of Debian: what some of the tests run beside Python.
 SYSTEM_PACKAGES := nginx-light libjpeg-turbo-progs libopenjp2-tools libmagic1 chromium-headless-shell \
-    fonts-dejavu-core openssl systemd
+    fonts-dejavu-core openssl redis-server systemd
 NEEDS_PYTHON := iiif-proxy needs Python 3.11 or newer; name one: make PYTHON=python3.12
 NEEDS_VENV := No virtual environment could be made: install uv, or on Debian and Ubuntu the package python3-venv.
 
@@ -113,5 +113,5 @@ $(VENV)/.run: $(PACKAGING) | $(VENV)/.python
 
 $(VENV)/.dev: $(PACKAGING) | $(VENV)/.python
 	@echo "Installing into $(VENV), with all that the tests need …"
-	@$(INSTALL) -e '.[heif,jp2,jwt,pdf,raw,s3,tiff,test,lint,docs]'
+	@$(INSTALL) -e '.[bulk,cluster,heif,jp2,jwt,pdf,raw,s3,tiff,test,lint,docs]'
 	@touch $@ $(VENV)/.run

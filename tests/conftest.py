@@ -23,6 +23,7 @@ PACKAGES = {
     "jpegtran": "libjpeg-turbo-progs",
     "nginx": "nginx-light",
     "opj_decompress": "libopenjp2-tools",
+    "redis-server": "redis-server",
     "systemd-analyze": "systemd",
 }
 BROWSER_WAITS = 60_000  # Milliseconds, on a machine that does much else.

@@ -8,6 +8,7 @@ from iiif_proxy.stores.bucket import Bucket
 from iiif_proxy.stores.disk import DiskStore
 from iiif_proxy.stores.shared import SharedStore
 from tests.objectstore import ObjectStore
+from tests.redisserver import RedisServer
 
 
 @pytest.fixture
@@ -40,3 +41,9 @@ def machine(url: str, tmp_path: Path, told: list[str]) -> Machine:
         )
 
     return made
+
+
+@pytest.fixture
+def redis(need: Callable[[str], str]) -> Iterator[RedisServer]:
+    with RedisServer(need("redis-server")) as redis:
+        yield redis
