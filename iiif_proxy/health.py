@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from iiif_proxy.errors import ProxyError
 from iiif_proxy.imaging.lossless import jpegtran
 from iiif_proxy.imaging.optional import installed
 from iiif_proxy.stores import history
@@ -32,7 +33,8 @@ class Finding:
 
 
 class Health:
-    """`origins` are base URLs, `folders` those of `file:` templates, `stores` name to bound.
+    """`origins` are base URLs, or say theirs when asked; `folders` those of `file:` templates,
+    `stores` name to bound.
 
     `policy` and `shared` (the cache of several machines) say what is wrong, or None.
 
@@ -41,7 +43,7 @@ class Health:
 
     def __init__(
         self,
-        origins: Sequence[str],
+        origins: Sequence[str | Callable[[], str]],
         folders: Sequence[Path],
         cache: Path | None,
         stores: Mapping[str, int],
@@ -100,9 +102,12 @@ class Health:
         return found
 
 
-def reachable(origin: str, timeout: float) -> Finding:
+def reachable(origin: str | Callable[[], str], timeout: float) -> Finding:
     """Any answer below 500 to HEAD will do: who is there may still know nothing of `/`."""
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin if isinstance(origin, str) else origin())
+    except ProxyError as fault:
+        return Finding(False, fault.public, {})
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     begun = time.perf_counter()
     connection = kind(parts.hostname or "", parts.port, timeout=timeout)

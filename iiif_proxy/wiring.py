@@ -113,14 +113,14 @@ def sources_of(settings: Settings, app: App | None, circuits: Circuits) -> list[
                 "circuits": circuits,
             }
             if scheme in BUCKETS:
-                found.append(bucket_source_of(template, options))
+                found.append(bucket_source_of(template, **options))
                 continue
             url = f"{settings.origin}/{rest.lstrip('/')}" if scheme == "app" else template
             found.append(HttpSource(url, **options))
     return found
 
 
-def bucket_source_of(template: str, options: Mapping[str, Any]) -> BucketSource:
+def bucket_source_of(template: str, **options: Any) -> BucketSource:
     return of_bucket(
         "IIIF_PROXY_SOURCE",
         lambda: BucketSource(template, lambda root: opened(root, SIGNING_TIMEOUT), **options),
