@@ -99,7 +99,19 @@ def health_of(settings: Settings, policy: Callable[[], str | None] = lambda: Non
         timeout=settings.connect_timeout,
         policy=policy if settings.policy else None,
         shared=asked(bucket_of(settings.cache_url)) if settings.cache_url else None,
+        redis=answering(link_of(settings.redis)) if settings.redis else None,
     )
+
+
+def answering(link: Link) -> Callable[[], str | None]:
+    def look() -> str | None:
+        try:
+            link.do(lambda redis: redis.ping())
+        except Nobody as away:
+            return str(away)
+        return None
+
+    return look
 
 
 def asked(bucket: Bucket) -> Callable[[], str | None]:

@@ -102,6 +102,12 @@ class Settings:
         "object store behind the derivative cache, for several machines (docs/scaling.md):"
         " s3://bucket/prefix, gs://…, az://…",
     )
+    redis: str | None = setting(
+        redis,
+        "",
+        "redis://host:6379/0, for several machines: purges reach all of them, rates are counted"
+        " together, and what they share in the object store one of them makes",
+    )
     fsync: bool = setting(boolean, "off", "flush every stored file to the disk before it counts")
     # Sources
     source_ttl: float = setting(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from iiif_proxy.cluster import Leases, Link, News
 from iiif_proxy.concurrency import Circuits, Gate, KeyLocks, SingleFlight
 from iiif_proxy.errors import ProxyError
 from iiif_proxy.iiif.model import Extras, Features, Limits
@@ -53,6 +54,7 @@ ONE_SOURCE_SHARE = 20
 RECORDS_LEAST = 64 << 20
 BYTES_A_PIXEL = 4
 LEAST_WORKERS = 2
+PURGED = "purged"
 LEAST_DECODERS = 4
 
 
@@ -138,6 +140,7 @@ def service_of(
         if lifetimes is not None:
             retention = Retention(kept, lifetimes)
     derivatives = shared(settings, folder, derivatives)
+    link, news = cluster_of(settings, folder)
     flights = SingleFlight(folder and folder / "locks")
     workers = workers_of(settings)
     memory = settings.memory or half_of_memory()
@@ -175,7 +178,7 @@ def service_of(
         patience=settings.source_timeout + settings.connect_timeout,
         unshow=lambda identifier: published.unpublish(encode(identifier)) if published else None,
     )
-    return ImageService(
+    service = ImageService(
         sources,
         derivatives,
         flights,
@@ -198,7 +201,38 @@ def service_of(
         jobs=jobs,
         patience=settings.queue_timeout,
         retention=retention,
+        leases=Leases(link) if link and settings.cache_url else None,
+        purged=lambda identifier: news.tell(PURGED, identifier) if news else None,
     )
+    if news is not None:
+        near = derivatives.near if isinstance(derivatives, SharedStore) else derivatives
+
+        def forget_all() -> None:
+            sources.forget_all()
+            near.purge_all()
+
+        news.listen({PURGED: service.forget}, forget_all)
+    return service
+
+
+def cluster_of(settings: Settings, folder: Path | None) -> tuple[Link | None, News | None]:
+    """What this machine shares with others beside the bucket."""
+    if settings.redis is None:
+        return None, None
+    if folder is None:
+        raise SettingsError(["IIIF_PROXY_REDIS: needs IIIF_PROXY_CACHE_DIR"])
+    link = link_of(settings.redis)
+    return link, News(link, folder / "cluster")
+
+
+def link_of(url: str) -> Link:
+    try:
+        return Link(url)
+    except ImportError:
+        fault = "needs more than is installed here: pip install 'iiif-proxy[cluster]'"
+    except ValueError as cause:
+        fault = f"does not do: {cause}"
+    raise SettingsError([f"IIIF_PROXY_REDIS: {fault}"])
 
 
 def shared(settings: Settings, folder: Path | None, near: Store) -> Store:
