@@ -17,6 +17,7 @@ from iiif_proxy.access.session import App
 from iiif_proxy.access.watch import Watch
 from iiif_proxy.iiif.presets import Presets
 from iiif_proxy.settings import Settings, SettingsError
+from iiif_proxy.values import BUCKETS
 from iiif_proxy.wiring import features_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 RULES_LENGTH = 12
+# Sources that know nothing of a visitor.
+UNASKABLE = ("file:", *(f"{scheme}:" for scheme in BUCKETS))
 
 
 def watch_of(settings: Settings, peers: "Peers", app: App) -> Watch | None:
@@ -37,7 +40,7 @@ def watch_of(settings: Settings, peers: "Peers", app: App) -> Watch | None:
         features=features_of(settings),
         trusts=peers.trusts,
         prefix=settings.prefix,
-        askable=not any(template.startswith("file:") for template in settings.source),
+        askable=not any(template.startswith(UNASKABLE) for template in settings.source),
         create=settings.public_create,
         rate=settings.public_rate,
         classify=_classify(settings),

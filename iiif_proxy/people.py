@@ -16,6 +16,7 @@ from iiif_proxy.offering import Offering
 from iiif_proxy.service import ImageService
 from iiif_proxy.settings import Settings
 from iiif_proxy.stores.bucket import Away, Bucket
+from iiif_proxy.values import BUCKETS
 from iiif_proxy.web.own import Links, Own, Room
 from iiif_proxy.web.pages.presets import menu
 from iiif_proxy.web.peers import Peers
@@ -82,7 +83,7 @@ def health_of(settings: Settings, policy: Callable[[], str | None] = lambda: Non
         scheme, _, rest = template.partition(":")
         if scheme == "file":
             folders.append(Path(rest.partition("{id}")[0].rpartition("/")[0] or "/"))
-        elif scheme != "app":
+        elif scheme not in {"app", *BUCKETS}:
             parts = urlsplit(template)
             base = f"{parts.scheme}://{parts.netloc}"
             if not any(known.startswith(base) for known in origins):

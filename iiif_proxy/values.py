@@ -18,6 +18,8 @@ UNITS = {
 SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 # What both versions count as level 2, which every info.json here says of itself.
 LEVEL2_FORMATS = ("jpg", "png")
+# Of object stores.
+BUCKETS = ("s3", "gs", "az")
 URL_CHARACTERS = re.compile(r"[!#-;=?-Z\[\]_a-z~]*")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -81,14 +83,14 @@ def url(text: str) -> str | None:
 
 
 def bucket(text: str) -> str | None:
-    """A place in an object store: `s3://bucket/prefix`, `gs://…` or `az://account/container/…`."""
+    """A place in an object store: `s3://bucket/prefix`, `gs://…` or `az://container/prefix`."""
     if not text:
         return None
     parts = urlsplit(text)
     plain = not (parts.query or parts.fragment or "@" in parts.netloc)
-    if parts.scheme not in {"s3", "gs", "az"} or not parts.netloc or not plain:
+    if parts.scheme not in BUCKETS or not parts.netloc or not plain:
         raise ValueError(
-            "s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix;"
+            "s3://bucket/prefix, gs://bucket/prefix or az://container/prefix;"
             " who we are to it is said by its own variables (AWS_ACCESS_KEY_ID, …)"
         )
     return text.rstrip("/")
@@ -114,13 +116,19 @@ def templates(text: str) -> tuple[str, ...]:
     found = tuple(text.split())
     for template in found:
         scheme = template.partition(":")[0]
-        if scheme not in {"http", "https", "file", "app"} or "{id}" not in template:
-            raise ValueError("templates with {id} that begin with http:, https:, file: or app:")
+        if scheme not in {"http", "https", "file", "app", *BUCKETS} or "{id}" not in template:
+            raise ValueError(
+                "templates with {id} that begin with http:, https:, file:, app:, s3:, gs: or az:"
+            )
         fixed, _, rest = template.partition("{id}")
         if scheme in {"http", "https"}:
             whole = is_url(fixed + rest.replace("{id}", ""))
             if not whole or "/" not in fixed.partition("://")[2] or "#" in template:
                 raise ValueError("a URL that names a host, with {id} in its path or query")
+        elif scheme in BUCKETS:
+            named = re.fullmatch(r"[a-z0-9]+://[A-Za-z0-9._-]+/[^{}?#]*", fixed)
+            if not named or re.search("[?#]", rest):
+                raise ValueError(f"a template such as {scheme}://bucket/folder/{{id}}")
         elif not template.startswith(scheme + ":/"):
             raise ValueError(f"a template with an absolute path after {scheme}:")
     if not found:

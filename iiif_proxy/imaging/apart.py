@@ -156,6 +156,8 @@ class _Worker:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=[number],
+                    # Ctrl-C is for whoever began this, and this ends when that does.
+                    process_group=0,
                     env=os.environ | {"PYTHONPATH": os.pathsep.join(_places())},
                 )
             except BaseException:

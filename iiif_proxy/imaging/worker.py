@@ -42,8 +42,6 @@ def _done(job: str, arguments: tuple[Any, ...], descriptors: list[int]) -> Any:
 
 
 def main(number: int, seconds: float) -> None:
-    # Ctrl-C is for whoever began this, and this ends when that does.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     frugal()
     with contextlib.suppress(Gone):

@@ -35,6 +35,7 @@ CHUNK = 256 * 1024
 PORTS = {"http": 80, "https": 443}
 PARTLESS = 600.0
 NOT_THERE = "The origin redirects this image to a place not allowed."
+STOPPED = "The origin stopped in the middle of this image."
 BROKEN_OFF = "The origin broke off in the middle of this image."
 
 
@@ -77,20 +78,27 @@ class HttpSource:
         pool: int = 32,
     ) -> None:
         self.template = template
-        parts = urlsplit(template)
-        self.host = parts.hostname or ""
-        self._place = (parts.scheme, parts.hostname, parts.port)
-        self.port = parts.port or PORTS[parts.scheme]
         self.timeout = (connect_timeout, read_timeout)
         self.total = total_timeout
         self.redirect_hosts = tuple(name.lower() for name in redirect_hosts)
         self.user_agent = user_agent
-        named = {name.partition(":")[0] for name in self.redirect_hosts if "*" not in name}
-        self._trusted = frozenset({self.host, *named})
         self._pool = pool
         self._circuits = circuits or Circuits()
+        self._begin()
         self.after_fork()
         mind_forks(self)
+
+    def _begin(self) -> None:
+        self._reach(self.template)
+
+    def _reach(self, url: str) -> None:
+        """The place of this URL is ours: also if it is in a private network."""
+        parts = urlsplit(url)
+        self.host = parts.hostname or ""
+        self._place = (parts.scheme, parts.hostname, parts.port)
+        self.port = parts.port or PORTS[parts.scheme]
+        named = {name.partition(":")[0] for name in self.redirect_hosts if "*" not in name}
+        self._trusted = frozenset({self.host, *named})
 
     def after_fork(self) -> None:
         """Sockets do not survive it."""
@@ -111,7 +119,7 @@ class HttpSource:
         if conditions:
             headers |= conditions.headers()
         headers |= fields_of(environ.get(CREDENTIALS, {}))
-        got = self.fetch(fill(self.template, identifier), headers)
+        got = self.fetch(self.url(identifier, environ), headers)
         try:
             found = judge(got.status, got.headers, f"{got.url}: {got.status}")
             modified = found and got.status != 304
@@ -186,7 +194,7 @@ class HttpSource:
                 )
             let_go(response, Deadline(deadline.left()))
             url = self._redirected(url, target)
-        raise OriginFailed("The origin redirects this image in circles.", url)
+        raise OriginFailed("The origin redirects this image in circles.", self._told(url))
 
     def _redirected(self, url: str, target: str) -> str:
         try:
@@ -194,10 +202,14 @@ class HttpSource:
             parts = urlsplit(url)
             scheme, host, port = parts.scheme, parts.hostname or "", parts.port
         except (ValueError, requests.RequestException) as cause:
-            raise OriginFailed(NOT_THERE, target) from cause
+            raise OriginFailed(NOT_THERE, self._told(target)) from cause
         if scheme not in PORTS or "@" in parts.netloc or not self._allowed(host, port, scheme):
-            raise OriginFailed(NOT_THERE, url)
+            raise OriginFailed(NOT_THERE, self._told(url))
         return url.partition("#")[0]
+
+    def _told(self, text: str) -> str:
+        """What the log may say of a URL."""
+        return text
 
     def _own(self, url: str) -> bool:
         parts = urlsplit(url)
@@ -218,11 +230,13 @@ class HttpSource:
         try:
             return self._wires().get(url, headers, self.timeout, deadline, method)
         except requests.Timeout as cause:
-            raise OriginTimeout("The origin did not answer in time.", f"{url}: {cause}") from cause
+            told = self._told(f"{url}: {cause}")
+            raise OriginTimeout("The origin did not answer in time.", told) from cause
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as cause:
-            raise OriginFailed("The origin could not be reached.", f"{url}: {cause}") from cause
+            told = self._told(f"{url}: {cause}")
+            raise OriginFailed("The origin could not be reached.", told) from cause
         except PrivateAddress as cause:
-            raise OriginFailed(NOT_THERE, f"{url}: {cause}") from cause
+            raise OriginFailed(NOT_THERE, self._told(f"{url}: {cause}")) from cause
 
     def _chunks(self, response: requests.Response, url: str) -> Iterator[bytes]:
         """The body as it comes, still encoded."""
@@ -231,9 +245,9 @@ class HttpSource:
             while chunk := response.raw.read1(CHUNK, decode_content=False):
                 yield chunk
         except urllib3.exceptions.TimeoutError as cause:
-            raise OriginTimeout("The origin stopped in the middle of this image.", url) from cause
+            raise OriginTimeout(STOPPED, self._told(url)) from cause
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as cause:
-            raise OriginFailed(BROKEN_OFF, f"{url}: {cause}") from cause
+            raise OriginFailed(BROKEN_OFF, self._told(f"{url}: {cause}")) from cause
 
     def _wires(self) -> Wire:
         with self._lock:

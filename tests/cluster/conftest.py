@@ -11,12 +11,6 @@ from tests.objectstore import ObjectStore
 from tests.redisserver import RedisServer
 
 
-@pytest.fixture(scope="session")
-def objects() -> Iterator[ObjectStore]:
-    with ObjectStore() as objects:
-        yield objects
-
-
 @pytest.fixture
 def url(objects: ObjectStore) -> Iterator[str]:
     """A place in the object store of this test's own, and the variables to get there."""

@@ -1,21 +1,26 @@
-"""What every kind of source promises: over HTTP, from the wrapped application, from a folder."""
+"""What every kind of source promises: over HTTP, from the application, a folder, a bucket."""
 
 import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
+import obstore
 import pytest
+from obstore.store import S3Store
 
 from iiif_proxy.errors import InvalidRequest, NotFound, OriginFailed, ProxyError
 from iiif_proxy.sources.app import AppSource
 from iiif_proxy.sources.base import Answer, Conditions, LocalFile, Source
+from iiif_proxy.sources.bucket import BucketSource
 from iiif_proxy.sources.cache import SourceCache
 from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.http import HttpSource
+from tests.objectstore import ObjectStore
 from tests.servers import Exchange, Origin, reply
 from tests.sources.conftest import BLUE, LARGE, RED, iter_read
 from tests.sources.test_app import environ_of
@@ -32,6 +37,7 @@ class Kind:
 
     source: Source
     put: Callable[[str, bytes | None], None]
+    tag: Callable[[bytes], str] = field(default=lambda body: tag_of(body))
 
 
 def tag_of(body: bytes) -> str:
@@ -90,11 +96,34 @@ def from_folder(folder: Path, origin: Origin) -> Kind:
     return Kind(FileSource(f"file:{folder}/m/{{id}}"), put)
 
 
+def from_bucket(objects: ObjectStore) -> Kind:
+    root, place = "s3://sources", token_hex(8)
+
+    def connected(url: str) -> S3Store:
+        with objects.environ():
+            return S3Store.from_url(url, client_options={"allow_http": True})
+
+    store = connected(root)
+
+    def put(identifier: str, body: bytes | None) -> None:
+        if body is None:
+            obstore.delete(store, f"{place}/{identifier}")
+        else:
+            said = {"Cache-Control": "max-age=0"}
+            obstore.put(store, f"{place}/{identifier}", body, attributes=said)
+
+    source = BucketSource(f"{root}/{place}/{{id}}", connected, read_timeout=5)
+    return Kind(source, put, lambda body: f'"{hashlib.md5(body).hexdigest()}"')
+
+
 KINDS = {"http": over_http, "app": from_application, "file": from_folder}
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[*KINDS, "s3"])
 def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
+    if request.param == "s3":
+        yield from_bucket(request.getfixturevalue("objects"))
+        return
     with Origin() as origin:
         yield KINDS[request.param](tmp_path, origin)
         assert origin.failures == []
@@ -155,12 +184,12 @@ def test_conditions(kind: Kind) -> None:
     kind.put("a.jpg", RED)
     other = Conditions('"another"', None)
     assert taken(kind.source.ask("a.jpg", other, environ_of())) == RED
-    same = kind.source.ask("a.jpg", Conditions(tag_of(RED), None), environ_of())
+    same = kind.source.ask("a.jpg", Conditions(kind.tag(RED), None), environ_of())
     if isinstance(same, Answer):
         assert not same.modified
         assert taken(same) == b""
     kind.put("a.jpg", BLUE)
-    assert taken(kind.source.ask("a.jpg", Conditions(tag_of(RED), None), environ_of())) == BLUE
+    assert taken(kind.source.ask("a.jpg", Conditions(kind.tag(RED), None), environ_of())) == BLUE
 
 
 def test_a_local_file_has_a_stamp_of_its_state(kind: Kind) -> None:

@@ -49,9 +49,10 @@ def test_systemd(need: Judge, tmp_path: Path) -> None:
     assert re.search(r"exposure level for iiif-proxy.service: [01]\.\d OK", level)
 
 
-def test_gixy(judge: Judge) -> None:
+@pytest.mark.parametrize("name", ["nginx-cache.conf", "nginx-cluster.conf"])
+def test_gixy(judge: Judge, name: str) -> None:
     """Without what it says of $http_host: the visitor's host and port are what info.json names."""
-    output = run(judge("gixy"), "--skips", "host_spoofing", DEPLOY / "nginx-cache.conf")
+    output = run(judge("gixy"), "--skips", "host_spoofing", DEPLOY / name)
     assert not re.search(r"(?:Medium|High): [1-9]", output), output
 
 
