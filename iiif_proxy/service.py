@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from iiif_proxy.ahead import Ahead
+from iiif_proxy.cluster import Leases
 from iiif_proxy.concurrency import Gate, Gated, Place, SingleFlight, Spare
 from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
@@ -47,6 +48,8 @@ Environ = dict[str, Any]
 Found = TypeVar("Found")
 # So often a source may change while it is looked at.
 CHANGES = 3
+# Pixels of a source of which a derivative takes longer than to ask the other machines (0.5 ms).
+DEAR = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from iiif_proxy.values import (
     plain,
     prefix,
     rate,
+    redis,
     seconds,
     separator,
     size,

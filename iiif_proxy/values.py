@@ -96,6 +96,16 @@ def bucket(text: str) -> str | None:
     return text.rstrip("/")
 
 
+def redis(text: str) -> str | None:
+    """Where a Redis is: `redis://host:6379/0`, `rediss://…`, `unix:///path`."""
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or parts.path):
+        raise ValueError("redis://host:6379/0, rediss://… or unix:///path")
+    return text
+
+
 def is_url(text: str) -> bool:
     """Whether this is an absolute http(s) URL that can be sent as it is."""
     try:

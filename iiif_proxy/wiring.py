@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from iiif_proxy.cluster import Leases, Link, News
+from iiif_proxy.cluster import Leases, Link, News, Silences
 from iiif_proxy.concurrency import Circuits, Gate, KeyLocks, SingleFlight
 from iiif_proxy.errors import ProxyError
 from iiif_proxy.iiif.model import Extras, Features, Limits
@@ -63,8 +63,8 @@ LEAST_DECODERS = 4
 SIGNING_TIMEOUT = 10
 
 
-def circuits_of() -> Circuits:
-    return Circuits(not_asked, origin_silent)
+def circuits_of(link: Link | None) -> Circuits:
+    return Circuits(not_asked, origin_silent, Silences(link) if link else None)
 
 
 def outside(settings: Settings, peers: Peers, circuits: Circuits) -> App:
@@ -132,12 +132,14 @@ def service_of(
     settings: Settings,
     app: App | None,
     circuits: Circuits,
+    link: Link | None = None,
     rules: str = "",
     for_all: Callable[[str], bool] = lambda identifier: True,
     lifetimes: Callable[[], Mapping[str, float]] | None = None,
 ) -> ImageService:
-    """`rules` names the policy, `for_all` says whether it lets everybody have an identifier,
-    `lifetimes` what is made for whom goes when it was not read for so many seconds."""
+    """`link` leads to the other machines. `rules` names the policy, `for_all` says whether it lets
+    everybody have an identifier, `lifetimes` what is made for whom goes when it was not read for
+    so many seconds."""
     frugal()
     folder = made(settings.cache_dir)
     records: Store = NullStore()
@@ -153,7 +155,7 @@ def service_of(
         if lifetimes is not None:
             retention = Retention(kept, lifetimes)
     derivatives = shared(settings, folder, derivatives)
-    link, news = cluster_of(settings, folder)
+    news = News(link, folder / "cluster") if link and folder else None
     flights = SingleFlight(folder and folder / "locks")
     workers = workers_of(settings)
     memory = settings.memory or half_of_memory()
@@ -228,19 +230,12 @@ def service_of(
     return service
 
 
-def cluster_of(settings: Settings, folder: Path | None) -> tuple[Link | None, News | None]:
-    """What this machine shares with others beside the bucket."""
+def link_of(settings: Settings) -> Link | None:
+    """The way to what machines share beside the bucket."""
     if settings.redis is None:
-        return None, None
-    if folder is None:
-        raise SettingsError(["IIIF_PROXY_REDIS: needs IIIF_PROXY_CACHE_DIR"])
-    link = link_of(settings.redis)
-    return link, News(link, folder / "cluster")
-
-
-def link_of(url: str) -> Link:
+        return None
     try:
-        return Link(url)
+        return Link(settings.redis)
     except ImportError:
         fault = "needs more than is installed here: pip install 'iiif-proxy[cluster]'"
     except ValueError as cause:

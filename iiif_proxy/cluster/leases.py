@@ -70,9 +70,7 @@ class Leases:
     def _take(self, name: str, token: str) -> str | None:
         """None: it is ours; else whose it is, or MADE. Raises Away."""
         milliseconds = str(int(self._lasts * 1000))
-        found = self._link.do(
-            lambda redis: redis.eval(TAKE, 1, _key(name), token, milliseconds)
-        )
+        found = self._link.do(lambda redis: redis.eval(TAKE, 1, _key(name), token, milliseconds))
         return None if found is None else str(found)
 
     @contextlib.contextmanager
@@ -85,7 +83,9 @@ class Leases:
             milliseconds = str(int(self._lasts * 1000))
             while not over.wait(self._lasts / 3):
                 with contextlib.suppress(Away):
-                    self._link.do(lambda redis: redis.eval(RENEW, 1, _key(name), token, milliseconds))
+                    self._link.do(
+                        lambda redis: redis.eval(RENEW, 1, _key(name), token, milliseconds)
+                    )
 
         def done() -> None:
             made[0] = True

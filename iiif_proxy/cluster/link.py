@@ -80,4 +80,5 @@ def _client(url: str, timeout: float) -> "Redis":
         # Once more: a kept connection may be one to a server that has begun anew since.
         retry=Retry(NoBackoff(), 1),
         decode_responses=True,
+        protocol=2,  # Answers to XREAD are shaped by it.
     )

@@ -21,7 +21,7 @@ STREAM, NUMBER = PREFIX + "news", PREFIX + "news:number"
 # News that Redis keeps, about: a machine that missed more forgets everything instead.
 KEPT = 100_000
 # Seconds: a listening call, and between two tries while Redis is away.
-WAIT, AGAIN = 1.0, 1.0
+WAIT, AGAIN, UNSENT = 1.0, 1.0, 3.0
 TOGETHER = 500
 DIGITS = 20
 # Numbered without a gap, so that who was away knows whether anything is missing.
@@ -47,6 +47,7 @@ class News:
         self._machine = _machine(folder / "machine")
         self._heard: Mapping[str, Callable[[str], object]] = {}
         self._missed: Callable[[], object] = lambda: None
+        self._closed = False
 
     def listen(
         self, heard: Mapping[str, Callable[[str], object]], missed: Callable[[], object]
@@ -63,10 +64,14 @@ class News:
             target=_listening, args=(weakref.ref(self), self._link), daemon=True, name="news"
         ).start()
 
+    def close(self) -> None:
+        """Hear no more, a second from now at the latest."""
+        self._closed = True
+
     def tell(self, kind: str, what: str) -> None:
         """To all other machines: at once, or when Redis answers again."""
         said = json.dumps({"kind": kind, "what": what, "by": self._machine})
-        path = self._unsent / f"{time.time_ns():020}-{token_hex(4)}"
+        path = self._unsent / f"{time.time_ns():0{DIGITS}}-{token_hex(4)}"
         with contextlib.suppress(OSError):  # A full disk: then at once or not at all.
             fresh = path.with_name(f".{path.name}")
             fresh.write_text(said)
@@ -81,10 +86,12 @@ class News:
     # Hearing
 
     def send_rest(self) -> None:
-        """What could not be told before. Twice is no harm, so nobody else need wait. Raises Away."""
+        """What could not be told before; twice is no harm, so no lock is held. Raises Away."""
+        now = time.time_ns()
         for name in sorted(os.listdir(self._unsent)):
             path = self._unsent / name
-            if not name.startswith("."):
+            # What is younger is being sent.
+            if not name.startswith(".") and now - int(name[:DIGITS]) > UNSENT * 1e9:
                 with contextlib.suppress(FileNotFoundError):
                     self._send(path.read_text(), path)
 
@@ -153,10 +160,10 @@ class _Place:
 
 
 def _listening(of: "weakref.ref[News]", link: Link) -> None:
-    """Until nobody has the News any more."""
+    """Until the News are closed, or nobody has them any more."""
     redis = link.listener(WAIT)
     after: int | None = None
-    while (news := of()) is not None:
+    while (news := of()) is not None and not news._closed:
         try:
             news.send_rest()
             after = news.begin(redis) if after is None else news.hear(redis, after)
