@@ -1,6 +1,10 @@
 """What can go wrong, as seen from outside: the class is the status, the text one sentence."""
 
+import errno
 from typing import ClassVar
+
+# What the machine runs out of, and has again a moment later.
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class ProxyError(Exception):
@@ -108,3 +112,14 @@ class OriginTimeout(ProxyError):
 
 class SourceChanged(Exception):
     """Never seen outside: the bytes that belong to a record are gone, the origin has others now."""
+
+
+def for_want(error: BaseException) -> Busy | None:
+    """503 if something failed because the machine has no descriptors or memory left just now: no
+    fault of an origin, an image or a request, and not to be taken for one."""
+    seen: BaseException | None = error
+    for _ in range(8):
+        if isinstance(seen, OSError) and seen.errno in SCARCE:
+            return Busy("Too much is going on at once.", str(seen.strerror), {"Retry-After": "5"})
+        seen = seen and (seen.__cause__ or seen.__context__)
+    return None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ from iiif_proxy.errors import (
     OriginFailed,
     ProxyError,
     SourceChanged,
+    for_want,
 )
 from iiif_proxy.flow.flow import Flow, with_services
 from iiif_proxy.flow.rooms import Rooms
@@ -213,9 +215,12 @@ class IIIFProxy:
             error = caught
             if error.status >= 500:
                 log.warning("%s %s", error.status, error)
-        except Exception:
-            log.exception("a request failed")
-            error = ProxyError("The server could not answer this request.")
+        except Exception as caught:
+            error = for_want(caught) or ProxyError("The server could not answer this request.")
+            if error.cause:
+                log.warning("%s %s", error.status, error)
+            else:
+                log.exception("a request failed")
         status, fields, body = self.own.error(error, path, environ)
         start_response(status, fields)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
@@ -386,22 +391,23 @@ class IIIFProxy:
         shared = grant.shared(
             plan, info, lambda limits: resolve(request, info, limits, self.service.features)
         )
+        links = link(canonical, profile_of(request.api.PROFILE, grant.scope, grant.features))
         fields = [
-            *answers.image_headers(
-                located.media_type,
-                located.etag,
-                located.modified,
-                link(canonical, profile_of(request.api.PROFILE, grant.scope, grant.features)),
-            ),
+            *answers.image_headers(located.media_type, located.etag, located.modified, links),
             *self._caching(located.source.record, grant, shared, self.settings.max_age),
         ]
         if not_modified(environ, located.etag, located.modified):
             return answers.unchanged([*fields, answers.HIT], start_response)
+        stale = located.source.record.failing_since > 0
+        address = self.service.elsewhere(located) if shared and not stale else None
+        if address is not None:
+            caching = self._caching(located.source.record, grant, shared, most=address.seconds)
+            away = [*caching, ("Link", links), answers.HIT]
+            return answers.found(address.url, away, environ, start_response)
         begun = time.perf_counter()
         derivative = self.service.derive(located, environ)
         if not derivative.hit:
             metrics.MAKING.observe(time.perf_counter() - begun)
-        stale = located.source.record.failing_since > 0
         if located.kept and not stale:
             self._heat(environ, located, fields, grant.tier)
         entry, hit = derivative.entry, derivative.hit
@@ -440,9 +446,16 @@ class IIIFProxy:
         asked = self.peers.base(environ) + path
         return uri.replace("^", "%5E") == asked.replace("^", "%5E").replace("%5e", "%5E")
 
-    def _caching(self, record: Any, grant: Grant, shared: bool, private: float = 0) -> Headers:
+    def _caching(
+        self,
+        record: Any,
+        grant: Grant,
+        shared: bool,
+        private: float = 0,
+        most: float = math.inf,
+    ) -> Headers:
         """Cache-Control, and Vary where answers go by who asks; `private` seconds for those."""
-        longest = self.settings.max_age
+        longest = min(self.settings.max_age, most)
         age = longest if record.path else min(longest, record.lifetime)
         if shared:
             return [("Cache-Control", cache_control(age, record.keep))]

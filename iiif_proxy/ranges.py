@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from typing import IO, Protocol
 
-from iiif_proxy.errors import OriginFailed
+from iiif_proxy.errors import OriginFailed, for_want
 
 Span = tuple[int, int]
 """(offset, size) in bytes."""
@@ -77,7 +77,8 @@ class FileSource:
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise OriginFailed("The source image cannot be read.", cause=str(error)) from error
+            said = OriginFailed("The source image cannot be read.", cause=str(error))
+            raise for_want(error) or said from error
         # The descriptor lives as long as somebody can still read: closing it under a reader
         # would let the number be reused for another file.
         self._close = weakref.finalize(self, os.close, self._fd)
@@ -94,7 +95,8 @@ class FileSource:
         try:
             return os.pread(self._fd, size, offset)
         except OSError as error:
-            raise OriginFailed("The source image cannot be read.", cause=str(error)) from error
+            said = OriginFailed("The source image cannot be read.", cause=str(error))
+            raise for_want(error) or said from error
 
     def read_many(self, spans: list[Span]) -> list[bytes]:
         return [self.read(offset, size) for offset, size in spans]

@@ -31,6 +31,7 @@ from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.sources.record import hashed
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
+from iiif_proxy.stores.elsewhere import Address, Elsewhere
 from iiif_proxy.stores.retention import Retention
 from iiif_proxy.telling import ToldGate, stage
 
@@ -90,6 +91,7 @@ class ImageService:
         retention: Retention | None = None,
         leases: Leases | None = None,
         purged: Callable[[str], object] = lambda identifier: None,
+        elsewhere: Elsewhere | None = None,
         jobs: Jobs = HERE,
     ) -> None:
         self.features = features
@@ -123,6 +125,7 @@ class ImageService:
         self._retention = retention
         self._leases = leases
         self._purged = purged
+        self._elsewhere = elsewhere
         self._jobs = jobs
         self._patience = patience
 
@@ -221,6 +224,12 @@ class ImageService:
     def find(self, located: Located) -> Entry | None:
         """The derivative, if it is stored: one open file, no lock."""
         return self._store(located).get(located.key)
+
+    def elsewhere(self, located: Located) -> Address | None:
+        """Where a visitor gets it without this machine, if visitors are sent there at all."""
+        if self._elsewhere is None or not located.stored:
+            return None
+        return self._elsewhere(located.key)
 
     def has(self, located: Located) -> bool:
         """Whether the derivative is stored."""

@@ -32,6 +32,7 @@ from iiif_proxy.values import (
     plain,
     prefix,
     rate,
+    redirect,
     redis,
     seconds,
     separator,
@@ -108,6 +109,11 @@ class Settings:
         "",
         "redis://host:6379/0, for several machines: purges reach all of them, rates are counted"
         " together, and what they share in the object store one of them makes",
+    )
+    cache_redirect: str | None = setting(
+        redirect,
+        "",
+        "send visitors to that store for what only it has: `presign`, or the URL of a CDN over it",
     )
     fsync: bool = setting(boolean, "off", "flush every stored file to the disk before it counts")
     # Sources
@@ -433,6 +439,12 @@ def _together(values: Mapping[str, Any]) -> list[str]:
         faults.append(
             f"{variable('upscaling')}: needs {variable('max_width')} or {variable('max_area')}"
             " (the specification asks for a limit)"
+        )
+    if values["cache_redirect"] and not values["cache_url"]:
+        faults.append(f"{variable('cache_redirect')}: needs {variable('cache_url')}")
+    if values["policy"] and values["cache_redirect"] not in {None, "presign"}:
+        faults.append(
+            f"{variable('cache_redirect')}: presign only, with a policy: a CDN shows everything"
         )
     for name in ("public_create", "public_rate"):
         short = values[name] not in {"any", None}

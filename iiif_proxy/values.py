@@ -106,6 +106,16 @@ def redis(text: str) -> str | None:
     return text
 
 
+def redirect(text: str) -> str | None:
+    """`presign`, or the address that stands for a prefix of an object store."""
+    if text in {"", "presign"}:
+        return text or None
+    try:
+        return url(text)
+    except ValueError:
+        raise ValueError("presign, or the http(s) URL at which the store is public") from None
+
+
 def is_url(text: str) -> bool:
     """Whether this is an absolute http(s) URL that can be sent as it is."""
     try:

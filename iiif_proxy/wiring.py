@@ -39,6 +39,7 @@ from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.base import Key, NullStore, Store
 from iiif_proxy.stores.bucket import Bucket, opened
 from iiif_proxy.stores.disk import DiskStore
+from iiif_proxy.stores.elsewhere import Elsewhere
 from iiif_proxy.stores.published import Published
 from iiif_proxy.stores.retention import Retention
 from iiif_proxy.stores.shared import SharedStore
@@ -218,6 +219,7 @@ def service_of(
         retention=retention,
         leases=Leases(link) if link and settings.cache_url else None,
         purged=lambda identifier: news.tell(PURGED, identifier) if news else None,
+        elsewhere=elsewhere_of(settings, derivatives),
     )
     if news is not None:
         near = derivatives.near if isinstance(derivatives, SharedStore) else derivatives
@@ -241,6 +243,14 @@ def link_of(settings: Settings) -> Link | None:
     except ValueError as cause:
         fault = f"does not do: {cause}"
     raise SettingsError([f"IIIF_PROXY_REDIS: {fault}"])
+
+
+def elsewhere_of(settings: Settings, derivatives: Store) -> Elsewhere | None:
+    """Where visitors are sent for images, if at all."""
+    said = settings.cache_redirect
+    if said is None or not isinstance(derivatives, SharedStore):
+        return None
+    return Elsewhere(derivatives, None if said == "presign" else said)
 
 
 def shared(settings: Settings, folder: Path | None, near: Store) -> Store:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import socket
+import struct
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -112,10 +113,21 @@ class Answer:
 
 
 class Client:
-    """One connection: `send` bytes, `head` and `stream` or `answer` what comes back."""
+    """One connection: `send` bytes, `head` and `stream` or `answer` what comes back.
 
-    def __init__(self, port: int, timeout: float = 10) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port), timeout)
+    `buffer`: how many bytes the system takes in for who does not read.
+    """
+
+    def __init__(self, port: int, timeout: float = 10, buffer: int = 0) -> None:
+        self._sock = socket.socket()
+        if buffer:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self._sock.settimeout(timeout)
+        try:
+            self._sock.connect(("127.0.0.1", port))
+        except BaseException:
+            self._sock.close()
+            raise
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stream = Stream(self._sock)
 
@@ -136,6 +148,11 @@ class Client:
     def finish(self) -> None:
         """No more will be sent; answers are still read."""
         self._sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """RST instead of FIN."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
 
     def head(self) -> Answer:
         """The final answer's head, interim answers collected."""

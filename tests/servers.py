@@ -65,6 +65,7 @@ class Exchange:
     def __init__(self, request: Request, sock: socket.socket, stream: Stream) -> None:
         self.request = request
         self.open = "close" not in request.all("Connection")
+        self.peer: int = sock.getpeername()[1]
         self._sock = sock
         self._body = stream.body(request.fields, closes=False)
 
@@ -125,14 +126,32 @@ class Origin:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._deaf()
+        for thread in list(self._threads):
+            thread.join(5)
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Nobody listens at its port, and who was connected is no more."""
+        self._deaf()
+        bound = socket.socket()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", self.port))
+        try:
+            yield
+        finally:
+            bound.listen(128)
+            self._listener = bound
+            self._threads.append(threading.Thread(target=self._accept, daemon=True))
+            self._threads[-1].start()
+
+    def _deaf(self) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for sock in list(self._open):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        for thread in list(self._threads):
-            thread.join(5)
 
     def clear(self) -> None:
         """Forget what was asked and what was told to answer."""
@@ -142,9 +161,10 @@ class Origin:
         self.default = DEFAULT
 
     def _accept(self) -> None:
+        listener = self._listener
         while True:
             try:
-                sock, _ = self._listener.accept()
+                sock, _ = listener.accept()
             except OSError:
                 return
             self.connections += 1
@@ -222,10 +242,12 @@ def gunicorn(
     workers: int = 1,
     threads: int = 4,
     options: Iterable[str] = (),
+    before: Iterable[str] = (),
 ) -> Iterator[Served]:
     """gunicorn (gthread) on a free port, from when it answers; nothing of it is left afterwards.
 
-    `app` is as gunicorn takes it, `environ` comes on top of ours.
+    `app` is as gunicorn takes it, `environ` comes on top of ours, `before` is a command that runs
+    another in its place.
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
@@ -233,7 +255,7 @@ def gunicorn(
             port = listener.getsockname()[1]
             process = subprocess.Popen(
                 [
-                    sys.executable, "-m", "gunicorn", app,
+                    *before, sys.executable, "-m", "gunicorn", app,
                     "--bind", f"fd://{listener.fileno()}", "--worker-class", "gthread",
                     "--workers", str(workers), "--threads", str(threads),
                     "--graceful-timeout", "1", "--no-control-socket", *options,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.faults.disk import DISK_FAULTS, DiskFault
 from tests.faults.table import FAULTS, ODD
 
 PLACE = Path(__file__).parent.parent / "docs" / "faults.md"
@@ -16,6 +17,19 @@ An origin that does not answer at all, three requests in a row, is asked by one 
 | the origin | an unknown image | a known image | bounded by |
 |---|---|---|---|
 """
+DISK = """
+# When the disk of the cache does wrong
+
+Every image that can be made is answered all the same, from memory, and nothing cut short or broken is ever served; when the fault is over, the sidecar stores again by itself. `/iiif/-/health?deep` says what is wrong. What other work needs of the disk beside (locks between processes, shared sessions) is done without: two processes may then make the same image twice.
+
+| the folder of the cache | what was stored | what is made now | health says |
+|---|---|---|---|
+"""
+DESCRIPTORS = """
+A process that has no file descriptors left answers 503 with `Retry-After` where it cannot open what it needs, and lets new visitors wait; it does not take that for a fault of the origin or of an image.
+
+Killed processes (kill -9, the kernel's out-of-memory killer, a power cut) leave entries whole or not at all; their temporary files go with the next sweep after ten minutes, downloads that were under way with the next download after one, and whoever waited for what they made takes over.
+"""
 ODDLY = """
 Odd, but right, and served as 200: """
 
@@ -28,7 +42,14 @@ def text() -> str:
         status = f"{fault.status}{f', {fields}' if fields else ''}"
         ends = f"`{fault.ends}`" if fault.ends.isupper() else fault.ends
         rows.append(f"| {fault.name} | {status} | {known} | {ends} |")
-    return HEAD + "\n".join(rows) + "\n" + ODDLY + "; ".join(ODD) + ".\n"
+    origin = HEAD + "\n".join(rows) + "\n" + ODDLY + "; ".join(ODD) + ".\n"
+    return origin + DISK + "\n".join(map(_row, DISK_FAULTS)) + "\n" + DESCRIPTORS
+
+
+def _row(fault: DiskFault) -> str:
+    stored = "is found" if fault.hits else "is made again"
+    kept = "is kept" if fault.keeps else "is answered, not kept"
+    return f"| {fault.name} | {stored} | {kept} | {fault.says or '–'} |"
 
 
 if __name__ == "__main__":

@@ -1,34 +1,90 @@
-"""gunicorn's worker with threads, none of which waits for a visitor's first line."""
+"""gunicorn's worker with threads, none of which waits for a visitor."""
 
 import selectors
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
+
+from iiif_proxy.commands.sending import Patient, Rest
+from iiif_proxy.errors import SCARCE
 
 # Within these a request's head must have come, however slowly.
 HEAD_SECONDS = 10.0
 # Of a head so much is waited for; the rest is then read by a thread.
 MOST = 32 << 10
 ENDS = (b"\r\n\r\n", b"\n\n")
+# Who reads nothing at all for so long is left; so much memory may wait for slow ones.
+READ_SECONDS = 60.0
+MOST_HELD = 64 << 20
+# What a visitor sent too much is read for so long, lest the kernel takes back what it was told.
+LINGER_SECONDS, MOST_DRAINED = 2.0, 64 << 10
+# After so long there may be descriptors again.
+PAUSE = 0.1
+
+
+@dataclass
+class Slow:
+    """What a visitor has still to read, and until when it must have read some of it."""
+
+    rest: Rest
+    done: Any
+    until: float
+
+
+@dataclass
+class Ending:
+    """How much more is read of a visitor who was told that this is the end, and until when."""
+
+    most: int
+    until: float
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """A connection gets a thread when the head of its request is there.
 
     gunicorn's own gives it one with the first byte and reads on for ever: as many visitors as
-    there are threads, who send a byte a second, are all that it then has time for.
+    there are threads, who send a byte a second, are all that it then has time for. The same at the
+    end: what a visitor does not read is sent by the loop that waits for all of them, and whoever
+    does not close is waited for there too. (gunicorn's loop itself waits 2 s for each of those:
+    five who did not close kept all others waiting for 8 s.)
     """
 
     def init_process(self) -> None:
         self._heads: dict[Any, float] = {}
+        self._scarce_until = 0.0
+        self._slow: dict[Any, Slow] = {}
+        self._ending: dict[Any, Ending] = {}
         super().init_process()
+
+    def accept(self, listener: Any) -> None:
+        """gunicorn's own ends the process, with all that it is about to answer, when there is no
+        descriptor for another visitor. Who waits in the kernel's queue can wait on."""
+        try:
+            super().accept(listener)
+        except OSError as refusal:
+            if refusal.errno not in SCARCE:
+                raise
+            self.log.warning("no connection can be accepted (%s)", refusal.strerror)
+            self.set_accept_enabled(False)
+            self._scarce_until = time.monotonic() + PAUSE
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        if not enabled or time.monotonic() >= self._scarce_until:
+            super().set_accept_enabled(enabled)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        scarce = self._scarce_until > time.monotonic()
+        super().wait_for_and_dispatch_events(PAUSE if scarce else timeout)
 
     def enqueue_req(self, conn: Any) -> None:
         if _has_come(conn, self.cfg.is_ssl):
+            # Else gunicorn makes a selector for each new visitor, to see the same.
+            conn.data_ready = not self.cfg.is_ssl
             if self._heads.pop(conn, None):
                 conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
             super().enqueue_req(conn)
@@ -43,6 +99,83 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.unregister(client)
         self.enqueue_req(conn)
 
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        if self.cfg.is_ssl:
+            return super().handle_request(req, conn)
+        sock = conn.sock
+        conn.sock = patient = Patient(sock)
+        try:
+            kept = super().handle_request(req, conn)
+            conn.rest, patient.rest = patient.rest, None
+            return kept
+        finally:
+            patient.close()
+            conn.sock = sock
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        rest: Rest | None = getattr(conn, "rest", None)
+        if rest is None:
+            self._finished(conn, fs)
+            return
+        conn.rest = None
+        conn.sock.setblocking(False)
+        self._slow[conn] = Slow(rest, fs, time.monotonic() + READ_SECONDS)
+        self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._send, conn))
+        held = sum(slow.rest.held for slow in self._slow.values())
+        if held > MOST_HELD or len(self._slow) > self.worker_connections // 2:
+            self._leave(next(iter(self._slow)))
+
+    def _send(self, conn: Any, client: Any) -> None:
+        slow = self._slow[conn]
+        try:
+            if not slow.rest.send(conn.sock):
+                slow.until = time.monotonic() + READ_SECONDS
+                return
+        except OSError:
+            self._leave(conn)
+            return
+        del self._slow[conn]
+        slow.rest.close()
+        self.poller.unregister(client)
+        self._finished(conn, slow.done)
+
+    def _leave(self, conn: Any) -> None:
+        self._slow.pop(conn).rest.close()
+        self._close(conn)
+
+    def _finished(self, conn: Any, fs: Any) -> None:
+        failed = fs.cancelled() or fs.exception() is not None
+        if self.cfg.is_ssl or failed or fs.result():
+            super().finish_request(conn, fs)
+            return
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+        except (OSError, ValueError):  # It is gone already.
+            self.nr_conns -= 1
+            conn.close()
+        else:
+            self._ending[conn] = Ending(MOST_DRAINED, time.monotonic() + LINGER_SECONDS)
+
+    def _drain(self, conn: Any, client: Any) -> None:
+        ending = self._ending[conn]
+        try:
+            data = conn.sock.recv(MOST_DRAINED)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        ending.most -= len(data)
+        if not data or ending.most <= 0:
+            del self._ending[conn]
+            self._close(conn)
+
+    def _close(self, conn: Any) -> None:
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
     def murder_keepalived(self, *args: Any, **keywords: Any) -> None:
         """Called at every turn of the loop, at least once a second."""
         super().murder_keepalived(*args, **keywords)
@@ -51,12 +184,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             if until > now and self.alive:
                 break
             self._drop(conn)
+        for conn, slow in list(self._slow.items()):
+            if slow.until < now:
+                self._leave(conn)
+        for conn, ending in list(self._ending.items()):
+            if ending.until > now:
+                break
+            del self._ending[conn]
+            self._close(conn)
 
     def _drop(self, conn: Any) -> None:
         del self._heads[conn]
-        self.poller.unregister(conn.sock)
-        self.nr_conns -= 1
-        conn.close()
+        self._close(conn)
 
 
 def _has_come(conn: Any, tls: bool) -> bool:

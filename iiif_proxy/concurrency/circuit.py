@@ -21,7 +21,7 @@ SLOW = 1.0
 HOSTS = 1000
 
 
-class Elsewhere(Protocol):
+class Others(Protocol):
     """What other machines have found out."""
 
     def silent(self, host: str) -> bool: ...
@@ -36,7 +36,7 @@ class Circuit:
     who comes meanwhile is refused at once (OriginTimeout) and holds no thread. There is no clock
     in it: the first answer, whatever it says, lets everybody in, and whoever asks alone is never
     refused. `refused` is called for each refusal, `changed` when it falls silent or answers again.
-    One silence is enough where others (`elsewhere`) have found it silent.
+    One silence is enough where `others` have found it silent.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Circuit:
         host: str,
         refused: Callable[[], None] = lambda: None,
         changed: Callable[[bool], None] = lambda silent: None,
-        elsewhere: Elsewhere | None = None,
+        others: Others | None = None,
     ) -> None:
         self.host = host
         self._refused, self._changed = refused, changed
-        self._elsewhere = elsewhere
+        self._others = others
         self._silences = 0
         self._asking: int | None = None  # The process that does.
         self._lock = threading.Lock()
@@ -79,7 +79,7 @@ class Circuit:
     def ended(self, alone: bool, silence: bool, answered: bool) -> None:
         if answered and not self._silences:
             return
-        known = self._elsewhere is not None and silence and self._elsewhere.silent(self.host)
+        known = self._others is not None and silence and self._others.silent(self.host)
         with self._lock:
             before = self.silent
             if answered:
@@ -93,8 +93,8 @@ class Circuit:
             said = "does not answer: one request at a time asks it" if now else "answers again"
             log.warning("origin %s %s", self.host, said)
             self._changed(now)
-            if self._elsewhere is not None:
-                self._elsewhere.tell(self.host, now)
+            if self._others is not None:
+                self._others.tell(self.host, now)
 
 
 class Turn:
@@ -126,10 +126,10 @@ class Circuits:
         self,
         refused: Callable[[], None] = lambda: None,
         changed: Callable[[bool], None] = lambda silent: None,
-        elsewhere: Elsewhere | None = None,
+        others: Others | None = None,
     ) -> None:
         self._all: LRUCache[str, Circuit] = LRUCache(HOSTS)
-        self._told = (refused, changed, elsewhere)
+        self._told = (refused, changed, others)
         self._lock = threading.Lock()
 
     def of(self, host: str, port: int) -> Circuit:

@@ -1,5 +1,6 @@
 """Values, images and descriptors between two processes of ours, over a socket."""
 
+import errno
 import mmap
 import os
 import pickle
@@ -60,15 +61,21 @@ class Channel:
             raise Gone(str(cause)) from cause
 
     def receive(self, timeout: float | None = None) -> tuple[Any, list[int]]:
-        """What was sent, and the descriptors with it, which are the caller's. Raises Gone."""
+        """What was sent, and the descriptors with it, which are the caller's. Raises Gone, and
+        OSError where there are none left for them."""
         self._socket.settimeout(timeout)
         try:
-            head, descriptors, _, _ = socket.recv_fds(self._socket, _LENGTH.size, MOST)
+            head, descriptors, flags, _ = socket.recv_fds(self._socket, _LENGTH.size, MOST)
             data = self._exactly(*_LENGTH.unpack(head))
         except TimeoutError as cause:
             raise Late from cause
         except (OSError, EOFError, struct.error) as cause:
             raise Gone(str(cause)) from cause
+        if flags & socket.MSG_CTRUNC:
+            # They were sent, and this process may have no more. The other one is well.
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         value = pickle.loads(data)
         if isinstance(value, _Pixels):
             return _image(value, *descriptors), []

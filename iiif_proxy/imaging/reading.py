@@ -11,7 +11,7 @@ from typing import IO
 
 from PIL import Image, ImageFile
 
-from iiif_proxy.errors import NoImage, OriginFailed, ProxyError
+from iiif_proxy.errors import NoImage, OriginFailed, ProxyError, for_want
 
 Path = str | os.PathLike[str]
 
@@ -58,7 +58,8 @@ def open_file(path: Path) -> IO[bytes]:
     try:
         return open(path, "rb")
     except OSError as cause:
-        raise OriginFailed("The source image cannot be read.", str(cause)) from cause
+        said = OriginFailed("The source image cannot be read.", str(cause))
+        raise for_want(cause) or said from cause
 
 
 def limit(width: int, height: int, max_pixels: int | None) -> None:
@@ -75,7 +76,8 @@ def decoding() -> Iterator[None]:
     except ProxyError:
         raise
     except Exception as cause:
-        raise NoImage(NO_IMAGE, repr(cause)) from cause
+        # No image is condemned because there was no descriptor to read it by.
+        raise for_want(cause) or NoImage(NO_IMAGE, repr(cause)) from cause
 
 
 def load(image: Image.Image, reading: Reading) -> None:

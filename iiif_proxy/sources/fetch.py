@@ -17,6 +17,7 @@ from iiif_proxy.errors import (
     OriginTimeout,
     ProxyError,
     TooManyRequests,
+    for_want,
 )
 from iiif_proxy.sources.arrival import Arrival, SourceImage, copied
 from iiif_proxy.sources.base import Answer, Environ, Source, mind_forks, not_found
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 # Downloads of one process at a time. (Visitors who wait are fewer: this bounds what goes on
 # after they had the header.)
 AT_ONCE = 64
-STALE = (OriginFailed, OriginTimeout, TooManyRequests)
+STALE = (OriginFailed, OriginTimeout, TooManyRequests, Busy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,11 @@ class Fetches:
         except ProxyError as caught:
             # A copy: the frames of the original hold the file, and this arrival.
             error = copied(caught)
-        except Exception:
-            log.exception("fetching a source failed")
+        except Exception as caught:
+            wanting = for_want(caught)
+            if wanting is None:
+                log.exception("fetching a source failed")
+            error = wanting or error
         finally:
             # Also at SystemExit: who waits must not wait for ever.
             if taken:

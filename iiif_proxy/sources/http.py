@@ -13,7 +13,7 @@ from cachetools import TTLCache
 from requests.utils import requote_uri
 
 from iiif_proxy.concurrency import Circuits
-from iiif_proxy.errors import OriginFailed, OriginTimeout
+from iiif_proxy.errors import OriginFailed, OriginTimeout, for_want
 from iiif_proxy.sources.base import (
     CREDENTIALS,
     REQUEST_ID,
@@ -233,6 +233,9 @@ class HttpSource:
             told = self._told(f"{url}: {cause}")
             raise OriginTimeout("The origin did not answer in time.", told) from cause
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as cause:
+            wanting = for_want(cause)
+            if wanting is not None:
+                raise wanting from cause
             told = self._told(f"{url}: {cause}")
             raise OriginFailed("The origin could not be reached.", told) from cause
         except PrivateAddress as cause:

@@ -102,6 +102,21 @@ class Bucket:
             return False
         return True
 
+    def has(self, name: str) -> bool:
+        try:
+            self._try(lambda: self._obstore.head(self._client(READ_TIMEOUT), name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def signed(self, name: str, seconds: float) -> str:
+        """A URL for reading it, by whoever has the URL, for so long."""
+        client: Any = self._client(READ_TIMEOUT)  # One of S3, Google or Azure: all three sign.
+        made: str = self._try(
+            lambda: self._obstore.sign(client, "GET", name, timedelta(seconds=seconds))
+        )
+        return made
+
     def names(self, folder: str = "") -> Iterator[list[str]]:
         """What is below a folder, some at a time."""
         listed = self._try(

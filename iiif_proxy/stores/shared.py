@@ -73,7 +73,7 @@ class SharedStore:
             self._wake(debt=True)
             return None
         try:
-            found = self.bucket.get(_name(key))
+            found = self.bucket.get(name_of(key))
         except Away:
             self._told("away")
             return None
@@ -82,6 +82,19 @@ class SharedStore:
             return None
         data, mtime = found
         return self.near.put(key, lambda file: file.write(data), mtime)
+
+    def only_far(self, key: Key) -> bool:
+        """Whether the bucket has it and the disk does not. It is not fetched."""
+        entry = self.near.get(key)
+        if entry is not None:
+            entry.close()
+            return False
+        if self._owes(key.group):
+            return False
+        try:
+            return self.bucket.has(name_of(key))
+        except Away:
+            return False
 
     def put(self, key: Key, write: Write, mtime: float | None = None) -> Entry:
         entry = self.near.put(key, write, mtime)
@@ -103,7 +116,7 @@ class SharedStore:
     def delete(self, key: Key) -> None:
         self.near.delete(key)
         with contextlib.suppress(Away):
-            self.bucket.delete([_name(key)])
+            self.bucket.delete([name_of(key)])
 
     def purge(self, group: str) -> int:
         return self._purged(checked(group), lambda: self.near.purge(group))
@@ -211,13 +224,13 @@ class SharedStore:
             except OSError:
                 return
             attributes = {**self._attributes(key), MTIME: str(int(entry.mtime))}
-        kept = self.bucket.put(_name(key), data, attributes)
+        kept = self.bucket.put(name_of(key), data, attributes)
         self._told("kept" if kept else "present")
         again = self.near.get(key)
         if again is not None:
             again.close()
         elif kept:  # Purged while it was on its way, maybe by another process.
-            self.bucket.delete([_name(key)])
+            self.bucket.delete([name_of(key)])
 
     def flush(self, seconds: float) -> bool:
         """Wait until all is written; False when time is up, or the bucket is away."""
@@ -227,7 +240,7 @@ class SharedStore:
             ) and not (self._waiting or self._busy)
 
 
-def _name(key: Key) -> str:
+def name_of(key: Key) -> str:
     return f"{key.group}/{key.version}/{key.name}"
 
 

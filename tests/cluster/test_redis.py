@@ -234,7 +234,7 @@ def test_redis_dies_while_it_is_made(redis: RedisServer) -> None:
 
 @pytest.fixture
 def circuits(redis: RedisServer) -> Callable[[], Circuits]:
-    return lambda: Circuits(elsewhere=Silences(Link(redis.url, pause=0.05)))
+    return lambda: Circuits(others=Silences(Link(redis.url, pause=0.05)))
 
 
 def silence(circuits: Circuits) -> None:

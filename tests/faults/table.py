@@ -108,7 +108,14 @@ ELSEWHERE = [
     ("to a file", "file:///etc/passwd"),
 ]
 
+
+def refuses(exchange: Exchange) -> None:
+    """Stands for an origin that nobody is at: see `Origin.refusing`."""
+    exchange.reset()
+
+
 FAULTS = [
+    Fault("refuses the connection", refuses, 502, True),
     Fault("never answers", stalled(), 504, True, "IIIF_PROXY_READ_TIMEOUT"),
     Fault("stops within its headers", stalled(b"HTTP/1.1 200 OK\r\nX-A"), 504, True,
           "IIIF_PROXY_READ_TIMEOUT"),

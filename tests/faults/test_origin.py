@@ -1,14 +1,16 @@
 """Every fault of the table, through real processes and sockets."""
 
+import contextlib
 import re
 import time
 import uuid
+from collections.abc import Iterator
 
 import pytest
 from PIL import Image
 
 from tests.clients import Answer, ask, get, reply
-from tests.faults.table import FAULTS, GOOD, LONG, ODD, TYPE, Fault
+from tests.faults.table import FAULTS, GOOD, LONG, ODD, TYPE, Fault, refuses
 from tests.http.collection import opened
 from tests.servers import Origin, Served
 
@@ -28,6 +30,14 @@ def is_right(answer: Answer) -> bool:
     return answer.status == 200 and image.size == (80, 60) and image.getpixel((9, 9)) == (255, 0, 0)
 
 
+@contextlib.contextmanager
+def suffering(origin: Origin, name: str, fault: Fault) -> Iterator[None]:
+    origin.routes[f"/{name}"] = fault.does
+    origin.routes["/loop"] = fault.does
+    with origin.refusing() if fault.does is refuses else contextlib.nullcontext():
+        yield
+
+
 @pytest.fixture
 def name() -> str:
     return f"{uuid.uuid4().hex}.png"
@@ -37,10 +47,9 @@ def name() -> str:
 def test_an_image_that_was_never_seen(
     bad_origin: Origin, sidecar: Served, name: str, fault: Fault
 ) -> None:
-    bad_origin.routes[f"/{name}"] = fault.does
-    bad_origin.routes["/loop"] = fault.does
     begun = time.monotonic()
-    answer = seen(sidecar, name)
+    with suffering(bad_origin, name, fault):
+        answer = seen(sidecar, name)
     taken = time.monotonic() - begun
     assert answer.status == fault.status, answer.body
     assert taken < LONG * 4, "the time is bounded, whatever the machine has to do beside"
@@ -63,12 +72,11 @@ def test_an_image_that_was(bad_origin: Origin, sidecar: Served, name: str, fault
     """It goes on being served, and anything else of it is made: its bytes are kept."""
     bad_origin.routes[f"/{name}"] = KNOWN
     assert is_right(seen(sidecar, name))
-    bad_origin.routes[f"/{name}"] = fault.does
-    bad_origin.routes["/loop"] = fault.does
-    stale = seen(sidecar, name)
-    assert is_right(stale)
-    assert (stale.get("Cache-Status") or "").endswith("; detail=stale")
-    assert seen(sidecar, name, "20,15").status == 200
+    with suffering(bad_origin, name, fault):
+        stale = seen(sidecar, name)
+        assert is_right(stale)
+        assert (stale.get("Cache-Status") or "").endswith("; detail=stale")
+        assert seen(sidecar, name, "20,15").status == 200
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Visitors who take their time, before `iiif-proxy serve` with few threads."""
 
 import contextlib
+import io
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.clients import Client, ask, get, reply
 from tests.faults.table import GOOD, TYPE
-from tests.servers import ROOT, Origin
+from tests.servers import ROOT, Origin, Served
 
 HEALTH = get("/iiif/-/health")
 KEPT = b"GET /iiif/-/health HTTP/1.1\r\nHost: visited.example\r\n\r\n"
@@ -22,7 +25,7 @@ THREADS = 2
 
 
 @pytest.fixture(scope="module")
-def port(bad_origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def visited(bad_origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     settings = {
@@ -46,7 +49,7 @@ def port(bad_origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                     break
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        yield port
+        yield Served(port, process, ROOT / "README.md")
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -54,6 +57,11 @@ def port(bad_origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.fixture
+def port(visited: Served) -> int:
+    return visited.port
 
 
 def test_unfinished_heads_hold_no_thread(port: int) -> None:
@@ -129,3 +137,71 @@ def _command(path: Path) -> bytes:
     with contextlib.suppress(OSError):
         return (path / "cmdline").read_bytes()
     return b""
+
+
+LARGE = "/iiif/3/noise.png/full/max/0/default.png"
+
+
+@pytest.fixture
+def large(bad_origin: Origin, port: int) -> bytes:
+    """What LARGE answers: more than any system's buffers between two processes take."""
+    image = Image.frombytes("RGB", (1500, 1000), random.Random(2).randbytes(1500 * 1000 * 3))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    bad_origin.routes["/noise.png"] = reply(fields=[TYPE, ("ETag", '"1"')], body=buffer.getvalue())
+    answer = ask(port, get(LARGE), timeout=60)
+    assert answer.status == 200
+    assert answer.whole
+    return answer.body
+
+
+def reader(stack: contextlib.ExitStack, port: int) -> Client:
+    """Who asks for LARGE, to be asked again on the same connection, and reads the head only."""
+    client = stack.enter_context(Client(port, 60, buffer=4096))
+    client.send(f"GET {LARGE} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    return client
+
+
+def descriptors(visited: Served) -> int:
+    (worker,) = visited.workers()
+    return len(os.listdir(f"/proc/{worker}/fd"))
+
+
+def test_who_reads_slowly_holds_no_thread(visited: Served, port: int, large: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        before = descriptors(visited)
+        slow = [reader(stack, port) for _ in range(THREADS * 4)]
+        heads = [client.head() for client in slow]
+        assert {head.status for head in heads} == {200}
+        for _ in range(5):
+            for client in slow:
+                assert client.stream.some()
+            assert ask(port, HEALTH, timeout=30).status == 200
+        # Half of them go away, the others read on: all of it comes, and their next request too.
+        for client in slow[::2]:
+            client.reset()
+        assert ask(port, HEALTH, timeout=30).status == 200
+        with Client(port, 60, buffer=1 << 16) as client:
+            client.send(f"GET {LARGE} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            client.send(KEPT)
+            time.sleep(0.5)
+            answer = client.answer("GET")
+            assert (answer.status, answer.body == large) == (200, True)
+            assert client.answer("GET").status == 200
+    deadline = time.monotonic() + 60
+    while descriptors(visited) > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert descriptors(visited) <= before
+
+
+def test_who_does_not_close_keeps_nobody_waiting(port: int) -> None:
+    with contextlib.ExitStack() as stack:
+        begun = time.monotonic()
+        for _ in range(40):
+            open_one = stack.enter_context(Client(port, 60))
+            open_one.send(HEALTH)
+            assert open_one.answer("GET").status == 200
+        for _ in range(20):
+            assert ask(port, HEALTH, timeout=120).status == 200
+        # gunicorn's own loop waits 2 s for each of them: 80 s in all.
+        assert time.monotonic() - begun < 40
