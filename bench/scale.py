@@ -69,6 +69,7 @@ def machines(folder: Path, number: int) -> None:
     with RedisServer("redis-server") as redis:
         heard = threading.Event()
         one, two = (News(Link(redis.url), folder / name) for name in ("a", "b"))
+        one.listen({}, lambda: None)
         two.listen({"purged": lambda what: heard.set()}, lambda: None)
         leases = Leases(Link(redis.url))
         took = []
@@ -93,6 +94,7 @@ def machines(folder: Path, number: int) -> None:
         begun = time.perf_counter()
         heard.wait(30)
         back = time.perf_counter() - begun
+        one.close()
         two.close()
     last = sorted(took)[int(0.99 * len(took))]
     print(f"A purge reaches the other machine: {statistics.median(took):.1f} ms, p99 {last:.1f}.")
