@@ -1,9 +1,13 @@
-"""What a cache for all machines costs each request, beside the disk alone.
+"""Several machines: what the cache of all costs, how often it hits, and how many machines it takes.
 
-    python -m bench.scale [--number N]
+    python -m bench.scale [--only store|hits|need] [--machine 120 --cores 4 --expiry 90 ...]
 
-A real object store (SeaweedFS of the test extra) on loopback: a bucket in another city adds its
-round trip to each line that asks it. Milliseconds, the median of N.
+`store`: milliseconds of each request to the shared cache, beside the disk alone (medians; a real
+object store, SeaweedFS of the test extra, on loopback: one in another city adds its round trip to
+each line that asks it). `hits`: how many files a bounded disk finds when images are asked for by
+Zipf's rule, by the real store, by a simulation and by formula. `need`: from what a hit, a hit in
+the store and a new image cost this machine's processor, the machines, room and money for 10^4 to
+10^8 images and 10 to 10^5 requests a second.
 """
 
 import argparse
@@ -13,8 +17,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
+from bench.capacity import DAY, IMAGES, Habits, Prices, figure, table
+from bench.perimage import costs_of
+from bench.zipf import Collection, formula, measured, simulated
 from iiif_proxy.cluster import Leases, Link, News
 from iiif_proxy.stores.base import Key, Store
 from iiif_proxy.stores.bucket import Bucket
@@ -25,12 +33,63 @@ from tests.redisserver import RedisServer
 
 TILE = 30_000
 ROOM = 1 << 30
+# Images, the share of their bytes that there is room for, Zipf's exponent.
+CASES = ((2000, 0.05, 0.8), (2000, 0.2, 0.8), (2000, 0.2, 1.0), (2000, 0.5, 0.6))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--number", type=int, default=300)
-    number = parser.parse_args().number
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--only", choices=["store", "hits", "need"])
+    parser.add_argument("--number", type=int, default=300, help="requests of store")
+    parser.add_argument("--images", type=int, default=3, help="that are made for need")
+    for kind in (Prices, Habits):
+        for one in fields(kind):
+            parser.add_argument(f"--{one.name}", type=type(one.default), default=one.default)
+    chosen = parser.parse_args()
+    if chosen.only in {None, "store"}:
+        of_store(chosen.number)
+    if chosen.only in {None, "hits"}:
+        of_hits()
+    if chosen.only in {None, "need"}:
+        given = vars(chosen)
+        prices, habits = (
+            kind(**{one.name: given[one.name] for one in fields(kind)}) for kind in (Prices, Habits)
+        )
+        of_need(chosen.images, prices, habits)
+
+
+def of_hits() -> None:
+    print("\n| images | room for | s | measured | simulated | formula |\n|---|---|---|---|---|---|")
+    for number, share, exponent in CASES:
+        these = Collection.of(number, 4 * number, exponent, share)
+        with tempfile.TemporaryDirectory() as folder:
+            real = measured(these, Path(folder))
+        rule, che = simulated(these), formula(these, exponent)
+        print(
+            f"| {number} | {share:.0%} | {exponent} | {real:.1%} | {rule:.1%} ({rule - real:+.2%})"
+            f" | {che:.1%} ({che - real:+.2%}) |"
+        )
+
+
+def of_need(images: int, prices: Prices, habits: Habits) -> None:
+    with ObjectStore() as objects, objects.environ():
+        costs = costs_of(images, 5)
+    print(
+        f"\nMeasured, milliseconds of a core: a hit {costs.hit * 1000:.2f}, a hit in the store"
+        f" {costs.far * 1000:.2f}, an image of 12 megapixels with all its tiles"
+        f" {costs.image * 1000:.0f}. {costs.files:.0f} objects, {costs.stored / 1e6:.2f} MB; a tile"
+        f" has {costs.tile / 1000:.0f} kB."
+        f"\nAll images at once, in days of one core: "
+        + ", ".join(f"{figure(n)}: {n * costs.image / DAY:.3g}" for n in IMAGES)
+        + f"\n{prices}\n{habits}\n"
+    )
+    print("\n".join(table(costs, prices, habits)))
+
+
+def of_store(number: int) -> None:
     keys = [Key(f"{n:032x}", "1", "0,0,512,512_512,512_0_default.jpg") for n in range(number)]
     data = os.urandom(TILE)
     with tempfile.TemporaryDirectory() as folder, ObjectStore() as objects, objects.environ():

@@ -157,8 +157,12 @@ class Sidecar:
         self.port, self.pid, self.cache = port, pid, cache
 
     def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        return children(self.pid)
+
+    def everybody(self) -> list[int]:
+        """The workers, and the processes that decode for them."""
+        workers = self.workers()
+        return [*workers, *(child for worker in workers for child in children(worker))]
 
     def cpu(self) -> float:
         """Processor seconds of the workers (in ticks of 10 ms)."""
@@ -169,8 +173,8 @@ class Sidecar:
         return spent / TICK
 
     def proportional(self) -> int:
-        """Bytes of memory of all workers; what several share counts once."""
-        return sum(_status(f"/proc/{pid}/smaps_rollup", "Pss:") for pid in self.workers())
+        """Bytes of memory of all processes; what several share counts once."""
+        return sum(_status(f"/proc/{pid}/smaps_rollup", "Pss:") for pid in self.everybody())
 
     def forget_peak(self) -> None:
         for pid in self.workers():
@@ -179,6 +183,15 @@ class Sidecar:
     def peak(self) -> int:
         """The most bytes that a worker had in memory since `forget_peak`."""
         return max(_status(f"/proc/{pid}/status", "VmHWM:") for pid in self.workers())
+
+
+def children(pid: int) -> list[int]:
+    """Of all its threads: whichever began them."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
+    return found
 
 
 def _status(path: str, name: str) -> int:

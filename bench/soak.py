@@ -3,7 +3,8 @@
     python -m bench.soak [--minutes 10] [--clients 8]
 
 A sidecar of two processes before an origin that fails now and then. Visitors ask for tiles, new
-sizes, whole images of 24 megapixels, broken sources, and go away in the middle. Printed are the
+sizes, whole images of 24 megapixels, broken sources, and go away in the middle; others read a large
+answer at 16 KB a second until they are tired of it. Printed are the
 requests and errors by kind, how long health and tiles took, the peak of memory beside
 IIIF_PROXY_MEMORY, descriptors, threads and bytes on the disk over time, and how many answers had
 wrong pixels (every image has a colour of its own; one in four is decoded and looked at).
@@ -143,6 +144,24 @@ def visit(port: int, seed: int, until: float, seen: Seen) -> None:
     client.close()
 
 
+def read_slowly(port: int, seed: int, until: float, seen: Seen) -> None:
+    """Few buffers, few bytes at a time, and gone before the end, or not closed after it."""
+    rng = random.Random(seed)
+    while time.monotonic() < until:
+        path = f"/iiif/3/large-{rng.randrange(4)}/full/max/0/default.jpg"
+        begun = time.perf_counter()
+        with contextlib.suppress(OSError), socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(60)
+            s.connect(("127.0.0.1", port))
+            s.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            end = min(until, time.monotonic() + rng.uniform(2, 20))
+            while time.monotonic() < end:
+                s.recv(4096)
+                time.sleep(0.25)
+        seen.note("slow", "left", time.perf_counter() - begun)
+
+
 def outcome(fault: Exception) -> str:
     status = re.search(r"HTTP/1.1 ([0-9]{3})", str(fault))
     return status[1] if status else type(fault).__name__
@@ -177,7 +196,7 @@ def health(port: int, until: float, seen: Seen) -> None:
 
 def sample(running: Sidecar) -> dict[str, float]:
     descriptors = threads = 0
-    for pid in running.workers():
+    for pid in running.everybody():
         with contextlib.suppress(OSError):
             descriptors += len(os.listdir(f"/proc/{pid}/fd"))
             threads += len(os.listdir(f"/proc/{pid}/task"))
@@ -186,6 +205,8 @@ def sample(running: Sidecar) -> dict[str, float]:
         with contextlib.suppress(OSError):
             stored += path.stat().st_size if path.is_file() else 0
             temporary += path.suffix == ".tmp" or path.name.startswith("tmp")
+    temporary += len(list(Path(running.cache, "incoming").glob("*")))
+    temporary += len(list(Path(running.cache, "locks").glob("*")))
     return {
         "memory": running.proportional() / MB,
         "descriptors": descriptors,
@@ -216,6 +237,10 @@ def main() -> None:
         until = time.monotonic() + chosen.minutes * 60
         visitors = [
             threading.Thread(target=visit, args=(running.port, seed, until, seen))
+            for seed in range(chosen.clients)
+        ]
+        visitors += [
+            threading.Thread(target=read_slowly, args=(running.port, seed, until, seen))
             for seed in range(chosen.clients)
         ]
         visitors.append(threading.Thread(target=health, args=(running.port, until, seen)))

@@ -200,6 +200,8 @@ def service_of(
         flights,
         Gate(
             memory // 2 // BYTES_A_PIXEL // workers,
+            # The other half of the threads goes on with what is cheap.
+            longest_dear=max(1, settings.threads // 2),
             locks=KeyLocks(folder / "locks") if folder else None,
         ),
         features=features,

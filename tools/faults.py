@@ -30,6 +30,13 @@ A process that has no file descriptors left answers 503 with `Retry-After` where
 
 Killed processes (kill -9, the kernel's out-of-memory killer, a power cut) leave entries whole or not at all; their temporary files go with the next sweep after ten minutes, downloads that were under way with the next download after one, and whoever waited for what they made takes over.
 """
+VISITORS = """
+# When visitors are too many, or slow
+
+What is dear (more than 4 megapixels to decode) waits for its share of `IIIF_PROXY_MEMORY`, at most half of `IIIF_PROXY_THREADS` in each process and `IIIF_PROXY_QUEUE_TIMEOUT` long; others get 503 with a `Retry-After` that follows from how long such work took lately. The other half of the threads goes on with what is stored and what is cheap, and `/iiif/-/health` has a thread of its own.
+
+Under `iiif-proxy serve` a visitor holds no thread while the head of the request comes, while the image is read (more than a quarter of a second long), or while the connection is left open at the end. Who reads nothing at all for a minute is left. An image whose visitor went away is finished and kept. What is passed through from the origin is read as fast as its visitor reads it, and holds a thread that long.
+"""
 ODDLY = """
 Odd, but right, and served as 200: """
 
@@ -43,7 +50,7 @@ def text() -> str:
         ends = f"`{fault.ends}`" if fault.ends.isupper() else fault.ends
         rows.append(f"| {fault.name} | {status} | {known} | {ends} |")
     origin = HEAD + "\n".join(rows) + "\n" + ODDLY + "; ".join(ODD) + ".\n"
-    return origin + DISK + "\n".join(map(_row, DISK_FAULTS)) + "\n" + DESCRIPTORS
+    return origin + DISK + "\n".join(map(_row, DISK_FAULTS)) + "\n" + DESCRIPTORS + VISITORS
 
 
 def _row(fault: DiskFault) -> str:

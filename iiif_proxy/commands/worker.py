@@ -1,9 +1,11 @@
 """gunicorn's worker with threads, none of which waits for a visitor."""
 
+import os
 import selectors
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +14,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from iiif_proxy.commands.sending import Patient, Rest
 from iiif_proxy.errors import SCARCE
+from iiif_proxy.settings import load
 
 # Within these a request's head must have come, however slowly.
 HEAD_SECONDS = 10.0
@@ -57,6 +60,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def init_process(self) -> None:
         self._heads: dict[Any, float] = {}
         self._scarce_until = 0.0
+        # Whether this lives is told whatever all others wait for.
+        self._aside = ThreadPoolExecutor(1, "health")
+        prefix = load(os.environ).prefix.encode()
+        self._health = tuple(b"%s %s/-/health " % (verb, prefix) for verb in (b"GET", b"HEAD"))
         self._slow: dict[Any, Slow] = {}
         self._ending: dict[Any, Ending] = {}
         super().init_process()
@@ -82,11 +89,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().wait_for_and_dispatch_events(PAUSE if scarce else timeout)
 
     def enqueue_req(self, conn: Any) -> None:
-        if _has_come(conn, self.cfg.is_ssl):
+        head = _head(conn, self.cfg.is_ssl)
+        if head is not None:
             # Else gunicorn makes a selector for each new visitor, to see the same.
             conn.data_ready = not self.cfg.is_ssl
             if self._heads.pop(conn, None):
                 conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            if head.startswith(self._health):
+                done = self._aside.submit(self.handle, conn)
+                done.add_done_callback(
+                    lambda _: self.method_queue.defer(self.finish_request, conn, done)
+                )
+                return
             super().enqueue_req(conn)
             return
         self._heads.setdefault(conn, time.monotonic() + HEAD_SECONDS)
@@ -198,18 +212,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._close(conn)
 
 
-def _has_come(conn: Any, tls: bool) -> bool:
-    """Whether a thread would find a whole head, or the end; else wakes us when there is more."""
+def _head(conn: Any, tls: bool) -> bytes | None:
+    """How a whole head begins that a thread would find; b"" for what it must see by itself. None:
+    it has not come, and this wakes us when there is more."""
     sock: socket.socket = conn.sock
     if tls or (conn.initialized and conn.parser.unreader.buf.getvalue()):
-        return True
+        return b""
     try:
         data = sock.recv(MOST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
-        return False
+        return None
     except OSError:
-        return True
+        return b""
     if not data or len(data) == MOST or any(end in data for end in ENDS):
-        return True
+        return data
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(data) + 1)
-    return False
+    return None

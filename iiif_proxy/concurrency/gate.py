@@ -18,7 +18,7 @@ class Gate:
     the budget to itself and never waits behind dearer work, which has the rest (`cheap=0`: one
     lane). In a lane it is first come, first served; who costs more than the lane is let in alone,
     and with `locks`, which the processes of a machine share, one at a time among them all.
-    At most `longest` wait in each lane.
+    At most `longest` wait in each lane, or `longest_dear` in the dearer: who waits holds a thread.
 
     Work that holds a place must not ask for another in the same lane.
     """
@@ -29,12 +29,13 @@ class Gate:
         *,
         cheap: int = 4_000_000,
         longest: int = 100,
+        longest_dear: int | None = None,
         locks: KeyLocks | None = None,
     ) -> None:
         reserved = budget // 4 if cheap else 0
         self._cheap = cheap
         self._locks = locks
-        self._lanes = (_Lane(reserved, longest), _Lane(budget - reserved, longest))
+        self._lanes = (_Lane(reserved, longest), _Lane(budget - reserved, longest_dear or longest))
 
     @contextmanager
     def enter(self, cost: int, timeout: float) -> Iterator[None]:

@@ -5,9 +5,11 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
+from ruamel.yaml import YAML
 
 from iiif_proxy import __version__, metrics
 from iiif_proxy.settings import FIELDS, variable
@@ -15,7 +17,10 @@ from iiif_proxy.web.telling import Checks, Stores
 from tests.deploy.conftest import DEPLOY
 
 Judge = Callable[[str], str]
-KUBERNETES = sorted(p for p in (DEPLOY / "kubernetes").glob("*.yaml") if "kustom" not in p.name)
+CLUSTER = DEPLOY / "kubernetes-cluster"
+# What is no whole object, and what is none of Kubernetes' own kinds.
+OTHERS = {"kustomization.yaml", "store.yaml", "scaling.yaml"}
+KUBERNETES = sorted(p for p in DEPLOY.glob("kubernetes*/*.yaml") if p.name not in OTHERS)
 
 
 def run(*command: str | Path) -> str:
@@ -28,15 +33,73 @@ def test_dockerfile(judge: Judge) -> None:
     run(judge("hadolint"), DEPLOY / "Dockerfile")
 
 
-def test_compose(judge: Judge) -> None:
+@pytest.mark.parametrize("name", ["compose.yaml", "compose-cluster.yaml"])
+def test_compose(judge: Judge, name: str) -> None:
     schema = "vendor.compose-spec"
-    run(judge("check-jsonschema"), "--builtin-schema", schema, DEPLOY / "compose.yaml")
+    run(judge("check-jsonschema"), "--builtin-schema", schema, DEPLOY / name)
 
 
-@pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_kubernetes(judge: Judge, path: Path) -> None:
     run(judge("kubernetes-validate"), "--strict", path)
-    assert f"- {path.name}\n" in (DEPLOY / "kubernetes" / "kustomization.yaml").read_text()
+    assert f"- {path.name}\n" in (path.parent / "kustomization.yaml").read_text()
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(YAML(typ="safe").load_all(CLUSTER / name))
+
+
+def test_the_clusters_patches_are_of_what_there_is() -> None:
+    (customized,) = documents("kustomization.yaml")
+    assert all((CLUSTER / name).exists() for name in customized["resources"])
+    base = {
+        (one["kind"], one["metadata"]["name"]): one
+        for path in (DEPLOY / "kubernetes").glob("*.yaml")
+        if path.name not in OTHERS
+        for one in YAML(typ="safe").load_all(path)
+    }
+    (store,) = documents("store.yaml")
+    inside = [
+        YAML(typ="safe").load(one["patch"]) for one in customized["patches"] if "patch" in one
+    ]
+    for patch in [store, *inside]:
+        assert (patch["kind"], patch["metadata"]["name"]) in base
+    deployment = base["Deployment", "iiif-proxy"]
+    pod = deployment["spec"]["template"]["spec"]
+    (patched,) = store["spec"]["template"]["spec"]["containers"]
+    assert patched["name"] in [one["name"] for one in pod["containers"]]
+    # A list is replaced, not merged: what was in it must be there again.
+    assert pod["containers"][0]["envFrom"][0] in patched["envFrom"]
+
+
+def test_the_clusters_names_lead_to_each_other() -> None:
+    (each,) = documents("each.yaml")
+    service, front = documents("front.yaml")
+    nginx = front["spec"]["template"]["spec"]["containers"][0]
+    said = {one["name"]: one.get("value", "") for one in nginx["env"]}
+    assert said["SIDECARS"].startswith(each["metadata"]["name"] + ".")
+    assert each["spec"]["clusterIP"] == "None"
+    labels = front["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == front["spec"]["selector"]["matchLabels"] == labels
+    (customized,) = documents("kustomization.yaml")
+    given = [word for one in customized["configMapGenerator"] for word in one.get("literals", [])]
+    redis = documents("redis.yaml")[0]["metadata"]["name"]
+    assert [word for word in given if f"redis://{redis}:6379" in word]
+
+
+def test_scaling_is_of_keda_and_asks_for_metrics_that_there_are() -> None:
+    (scaled,) = documents("scaling.yaml")
+    assert (scaled["apiVersion"], scaled["kind"]) == ("keda.sh/v1alpha1", "ScaledObject")
+    spec = scaled["spec"]
+    assert spec["scaleTargetRef"]["name"] == "iiif-proxy"
+    assert spec["minReplicaCount"] < spec["maxReplicaCount"]
+    by_kind = {one["type"]: one["metadata"] for one in spec["triggers"]}
+    assert set(by_kind) == {"cpu", "prometheus"}
+    # KEDA takes texts only.
+    assert all(isinstance(word, str) for one in by_kind.values() for word in one.values())
+    asked = set(re.findall(r"iiif_proxy_\w+", by_kind["prometheus"]["query"]))
+    assert asked
+    assert asked <= names()
 
 
 def test_systemd(need: Judge, tmp_path: Path) -> None:
@@ -65,6 +128,27 @@ def test_the_two_caching_fronts_differ_in_their_upstream_only() -> None:
     assert [pair for pair in zip(one, two, strict=True) if pair[0] != pair[1]] == [
         ("server unix:/run/iiif-proxy/socket;", "server iiif-proxy:8182;")
     ]
+
+
+def test_the_two_fronts_of_several_differ_in_their_upstream_only() -> None:
+    def parts(path: Path) -> tuple[list[str], str]:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+        text = "\n".join(line for line in lines if line and not line.startswith("#"))
+        found = re.search(r"upstream iiif_proxy \{\n(.*?)\n\}", text, re.S)
+        assert found
+        return found[1].splitlines(), text.replace(found[1], "")
+
+    (ours, one), (theirs, two) = (
+        parts(DEPLOY / "nginx-cluster.conf"),
+        parts(CLUSTER / "nginx.conf.template"),
+    )
+    assert one == two
+    assert [line for line in theirs if line not in ours] == [
+        "zone iiif_proxy 256k;",
+        "resolver ${NGINX_LOCAL_RESOLVERS} valid=5s;",
+        "server ${SIDECARS}:8182 resolve max_fails=1 fail_timeout=5s;",
+    ]
+    assert all(line.startswith("server 10.") for line in ours if line not in theirs)
 
 
 def names() -> set[str]:

@@ -2,14 +2,18 @@
 
 import itertools
 import json
+import re
+import uuid
+from collections.abc import Iterator
 
 import pytest
 
 from iiif_proxy.proxy import IIIFProxy
 from tests.clients import Answer
+from tests.faults.pictures import drawn, right
 from tests.hostile.conftest import Place
 from tests.hostile.test_grammar import environ_of, nothing_else
-from tests.servers import ask
+from tests.servers import Exchange, Origin, Served, ask, gunicorn, reply
 
 EVIL = [
     ("Host", "evil.example"),
@@ -37,7 +41,20 @@ EVIL = [
     ("Cookie", "session=evil; iiif=evil"),
     ("Authorization", "Bearer evil"),
     ("Range", "bytes=0-6"),
+    ("Range", "bytes=evil"),
     ("If-None-Match", "*"),
+    ("If-None-Match", 'W/"evil"'),
+    ("If-Match", '"evil"'),
+    ("If-Range", '"evil"'),
+    ("If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT"),
+    ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ("Via", "1.1 evil"),
+    ("TE", "evil"),
+    ("X-Forwarded-Uri", "/evil"),
+    ("X-Forwarded-Ssl", "on; evil"),
+    ("Sec-Fetch-Site", "evil"),
+    ("DPR", "evil"),
+    ("Save-Data", "evil"),
     ("Cache-Control", "no-cache, evil"),
 ]
 # What belongs to one answer alone.
@@ -73,6 +90,40 @@ def test_who_asks_first_changes_nothing_for_the_next(place: Place, tail: str, ve
             assert found.get("id", found.get("@id")) == target_of(target)
         elif tail and first.status == 200:
             assert first.body == answer.body, evil
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A sidecar before an origin that has another picture for whoever says anything evil."""
+
+    def answer(exchange: Exchange) -> None:
+        # The request's id is for its log; only of peers that are trusted is it handed on.
+        head = re.sub(rb"X-Request-Id:[^\n]*\n", b"", exchange.request.head)
+        evil = re.search(rb"evil|\nX-|\nIf-|\nRange|\nAuthorization|\nCookie", head)
+        fields = [("Content-Type", "image/png"), ("Cache-Control", "max-age=3600")]
+        exchange.write(reply(fields=fields, body=drawn("evil" if evil else "good")))
+
+    with Origin() as origin:
+        origin.default = answer
+        settings = {
+            "IIIF_PROXY_ORIGIN": origin.url,
+            "IIIF_PROXY_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+        }
+        with gunicorn("iiif_proxy.wsgi", settings, workers=1) as served:
+            yield served
+
+
+@pytest.mark.parametrize("evil", EVIL, ids=lambda pair: f"{pair[0]}-{pair[1][:12]}")
+def test_the_origin_is_asked_for_all(behind: Served, evil: tuple[str, str]) -> None:
+    """What it answers to one visitor's fields is not kept for the others: it never hears them."""
+    name = f"{uuid.uuid4().hex}.png"
+    target = f"/iiif/3/{name}/full/max/0/default.png"
+    for fields in ([evil], []):
+        lines = [f"{key}: {value}" for key, value in dict([("Host", "a"), *fields]).items()]
+        request = "\r\n".join([f"GET {target} HTTP/1.1", *lines, "Connection: close", "", ""])
+        answer = ask(behind.port, request.encode("latin-1"), timeout=60)
+        if answer.status not in {304, 400} or not fields:
+            assert right(answer, "good")
 
 
 def target_of(target: str) -> str:

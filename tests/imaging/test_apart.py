@@ -25,6 +25,16 @@ READING = Reading()
 PATIENCE = 60
 
 
+# Those of proxies that other tests of this process made, and are still there.
+OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    OTHERS.clear()
+    OTHERS.update(workers())
+
+
 @pytest.fixture
 def apart() -> Iterator[Apart]:
     made = Apart(seconds=PATIENCE)
@@ -60,7 +70,7 @@ def workers() -> list[int]:
             continue
         if b"iiif_proxy.imaging.worker" in words and parent == os.getpid():
             found.append(int(place.name))
-    return found
+    return [pid for pid in found if pid not in OTHERS]
 
 
 def until(holds: Callable[[], bool]) -> None:
