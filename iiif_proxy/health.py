@@ -36,7 +36,7 @@ class Health:
     """`origins` are base URLs, or say theirs when asked; `folders` those of `file:` templates,
     `stores` name to bound.
 
-    `policy` and `shared` (the cache of several machines) say what is wrong, or None.
+    `policy`, `shared` (the cache of several machines) and `redis` say what is wrong, or None.
 
     Findings are remembered for some seconds: whoever asks often costs the origin nothing.
     """
@@ -52,6 +52,7 @@ class Health:
         timeout: float = 5.0,
         policy: Callable[[], str | None] | None = None,
         shared: Callable[[], str | None] | None = None,
+        redis: Callable[[], str | None] | None = None,
     ) -> None:
         self._origins = origins
         self._folders = folders
@@ -60,7 +61,7 @@ class Health:
         self._bounds = stores
         self.codecs = codecs(formats)
         self._timeout = timeout
-        self._policy, self._shared = policy, shared
+        self._policy, self._shared, self._redis = policy, shared, redis
         self._lock = threading.Lock()
         self._found: dict[str, Finding] = {}
         self._until = 0.0
@@ -98,6 +99,8 @@ class Health:
             found["policy"] = policy_of(self._policy())
         if self._shared is not None:
             found["shared cache"] = shared_of(self._shared())
+        if self._redis is not None:
+            found["redis"] = redis_of(self._redis())
         found["codecs"] = self.codecs
         return found
 
@@ -181,6 +184,13 @@ def shared_of(fault: str | None) -> Finding:
     if fault is None:
         return Finding(True, "The cache of all machines answers.", {})
     says = "The cache of all machines does not answer: this one goes on with its own."
+    return Finding(False, says, {"fault": fault})
+
+
+def redis_of(fault: str | None) -> Finding:
+    if fault is None:
+        return Finding(True, "Redis answers.", {})
+    says = "Redis does not answer: this machine goes on by itself, and purges reach others later."
     return Finding(False, says, {"fault": fault})
 
 

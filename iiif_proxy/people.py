@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from iiif_proxy.access.control import Access
+from iiif_proxy.cluster import Away as Nobody
+from iiif_proxy.cluster import Link
 from iiif_proxy.explaining import Explainer
 from iiif_proxy.health import Health
 from iiif_proxy.iiif.urls import encode
@@ -20,7 +22,7 @@ from iiif_proxy.values import BUCKETS
 from iiif_proxy.web.own import Links, Own, Room
 from iiif_proxy.web.pages.presets import menu
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import bucket_of, bucket_source_of, features_of, records_size
+from iiif_proxy.wiring import bucket_of, bucket_source_of, features_of, link_of, records_size
 
 
 def own_of(
@@ -95,6 +97,7 @@ def health_of(settings: Settings, policy: Callable[[], str | None] = lambda: Non
     stores = {"derivatives": settings.cache_size, "sources": settings.source_cache_size}
     stores["records"] = records_size(settings)
     formats = features_of(settings).formats
+    link = link_of(settings)
     return Health(
         origins,
         folders,
@@ -104,7 +107,19 @@ def health_of(settings: Settings, policy: Callable[[], str | None] = lambda: Non
         timeout=settings.connect_timeout,
         policy=policy if settings.policy else None,
         shared=asked(bucket_of(settings.cache_url)) if settings.cache_url else None,
+        redis=answering(link) if link else None,
     )
+
+
+def answering(link: Link) -> Callable[[], str | None]:
+    def look() -> str | None:
+        try:
+            link.do(lambda redis: redis.ping())
+        except Nobody as away:
+            return str(away)
+        return None
+
+    return look
 
 
 def asked(bucket: Bucket) -> Callable[[], str | None]:
