@@ -23,14 +23,23 @@ CROWD = 8
 
 
 def held(server: Served) -> int:
-    """Bytes of all workers; what several share counts once."""
+    """Bytes of all workers, and of what decodes for them; what several share counts once."""
     total = 0
-    for pid in server.workers():
+    workers = server.workers()
+    for pid in workers + [decoder for worker in workers for decoder in children(worker)]:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) * 1024
     return total
+
+
+def children(pid: int) -> list[int]:
+    found: list[int] = []
+    for place in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in place.read_text().split()]
+    return found
 
 
 @contextlib.contextmanager
