@@ -1,5 +1,6 @@
 """What is made before it is asked for: tiles around a visitor, and all of a large source."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -141,13 +142,14 @@ class Preparing:
 
         info, asked = located.info, located.plan.box
         tiles = tiling(info, self._limits, self._features)
-        for factor in reversed(tiles.scale_factors):
-            near = sorted(tile_boxes(info, tiles, factor), key=lambda tile: away(tile[0], asked))
-            for box, width, height in near:
-                self._write_tile(located, read, box, width, height)
-                yield
-        self._keep_level(located, read)
-        session.settle()
+        with contextlib.suppress(LevelsLost):  # Another has its room now.
+            for factor in reversed(tiles.scale_factors):
+                near = sorted(tile_boxes(info, tiles, factor), key=lambda t: away(t[0], asked))
+                for box, width, height in near:
+                    self._write_tile(located, read, box, width, height)
+                    yield
+            self._keep_level(located, read)
+            session.settle()
 
     def _neighbours(self, located: Located, read: "Read") -> Iterator[None]:
         tiles = tiling(located.info, self._limits, self._features)

@@ -1,5 +1,6 @@
 """Decoding into shared memory: rows show while the rest is still being decoded or sent."""
 
+import contextlib
 import itertools
 import threading
 import time
@@ -11,7 +12,7 @@ from PIL import Image
 from iiif_proxy.errors import Busy, NoImage
 from iiif_proxy.imaging import light
 from iiif_proxy.imaging.jpegbounds import bounded
-from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, WHOLE, Levels
+from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, WHOLE, Levels, LevelsLost
 from iiif_proxy.imaging.reading import DEFAULT, NO_IMAGE, Clock
 
 # Given an offset: the bytes that are there from it on, at most so many; b"" at the end.
@@ -28,14 +29,14 @@ def fill(levels: Levels, decode: Callable[[Levels], None], linear: bool = False)
     light (`light.py`). Marks the levels WHOLE, or FAILED when the data do not hold what the header
     says; then raises NoImage.
     """
-    shrinker = threading.Thread(target=_shrink, args=(levels, linear), daemon=True)
+    shrinker = threading.Thread(target=_shrinking, args=(levels, linear), daemon=True)
     shrinker.start()
     try:
         decode(levels)
         levels.advance(1, levels.shape.height)
         shrinker.join()
         levels.state = WHOLE
-    except Busy:
+    except (Busy, LevelsLost):
         levels.state = CLOSED
         raise
     except Exception as cause:
@@ -89,6 +90,8 @@ def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed, clock: Clock) 
     while True:
         chunk = feed(offset, STEP)
         clock.check()
+        if levels.state == CLOSED:
+            raise LevelsLost
         if scans:
             scans.see(offset, chunk)
         offset += len(chunk)
@@ -115,6 +118,11 @@ def _ready(levels: Levels, known: int) -> int:
         else:
             high = middle
     return low
+
+
+def _shrinking(levels: Levels, linear: bool) -> None:
+    with contextlib.suppress(LevelsLost):
+        _shrink(levels, linear)
 
 
 def _shrink(levels: Levels, linear: bool) -> None:

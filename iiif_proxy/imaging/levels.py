@@ -3,6 +3,7 @@
 import mmap
 import os
 import struct
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ class Levels:
         # Set while something more urgent wants the processor: coarse levels can wait.
         self.held_back = False
         self._descriptors = descriptors
+        self._lock = threading.Lock()
         self._header = mmap.mmap(descriptors[0], HEADER)
         self._maps: dict[int, mmap.mmap] = {}
         self._images: dict[int, Image.Image] = {}
@@ -150,8 +152,14 @@ class Levels:
         return factor in self._images
 
     def mark(self, y: int) -> int:
-        """The fourth byte of a row's last pixel, finest level: 0 until a decoder wrote the row."""
-        return self._maps[1][((y + 1) * self.shape.width - 1) * 4 + 3]
+        """The fourth byte of a row's last pixel, finest level: 0 until a decoder wrote the row.
+
+        Raises LevelsLost when it was given back.
+        """
+        memory = self._maps.get(1)
+        if memory is None:
+            raise LevelsLost
+        return memory[((y + 1) * self.shape.width - 1) * 4 + 3]
 
     @property
     def state(self) -> int:
@@ -186,13 +194,22 @@ class Levels:
             check = now + ALIVE_EVERY if now > check else check
             time.sleep(POLL)
 
+    def lent(self, factor: int) -> int:
+        """A descriptor of a level's memory, which is the caller's to close. Raises LevelsLost."""
+        with self._lock:  # Closed meanwhile, its number might be another file's.
+            number = self._descriptors.get(factor)
+            if number is None:
+                raise LevelsLost
+            return os.dup(number)
+
     def drop(self, factor: int) -> None:
         """Give back the memory of one level. (Whoever still holds its image keeps it alive.)"""
         self._images.pop(factor, None)
         self._maps.pop(factor, None)
-        number = self._descriptors.pop(factor, None)
-        if number is not None:
-            os.close(number)
+        with self._lock:
+            number = self._descriptors.pop(factor, None)
+            if number is not None:
+                os.close(number)
 
     def __del__(self) -> None:
         for number in self._descriptors.values():

@@ -330,8 +330,11 @@ class Routes:
             size, mode, facts = self._jobs.run("facts", held.path, self._info, *how)
 
             def whole(levels: Levels) -> None:
-                memory = levels.address()[1]
-                self._jobs.run("whole", held.path, *how, size, mode, memory=memory)
+                memory = levels.lent(1)
+                try:
+                    self._jobs.run("whole", held.path, *how, size, mode, memory=memory)
+                finally:
+                    os.close(memory)
 
             return Start(size, mode, facts, whole, room=room(COPIES))
         file = self._file(held)

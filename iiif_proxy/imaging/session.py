@@ -114,9 +114,15 @@ class Session:
                     self.levels.drop(factor)
 
     def close(self) -> None:
-        """End it; for everybody, if it is this process's. What is being read still finishes."""
+        """End it; for everybody, if it is this process's.
+
+        Its memory goes at once, whoever still has the session: what is being read finishes, who
+        comes later gets LevelsLost.
+        """
         if self.mine:
             self.levels.state = CLOSED
+        for factor in self.levels.shape.factors:
+            self.levels.drop(factor)
         with contextlib.suppress(IndexError):
             os.close(self._locks.pop())
 

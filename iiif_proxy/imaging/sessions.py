@@ -261,8 +261,8 @@ def _fill(levels: Levels, begin: Start, linear: bool) -> None:
     try:
         with begin.room():
             fill(levels, begin.decode, linear)
-    except Busy:
-        # Who waits for it finds out by itself that there is no room.
+    except (Busy, LevelsLost):
+        # Who waits for it finds out by itself that there is no room, or no more.
         levels.state = CLOSED
     except Exception as cause:
         log.warning("a session ended: %s", cause)

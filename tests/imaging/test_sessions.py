@@ -20,11 +20,11 @@ from iiif_proxy.errors import Busy, OriginFailed
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.imaging import decode
 from iiif_proxy.imaging.formats import opened
-from iiif_proxy.imaging.levels import SETTLED, WHOLE, Levels, shape_of
+from iiif_proxy.imaging.levels import CLOSED, SETTLED, WHOLE, Levels, LevelsLost, shape_of
 from iiif_proxy.imaging.reader import probe
 from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.routes import Routes
-from iiif_proxy.imaging.session import Session
+from iiif_proxy.imaging.session import Facts, Session
 from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.ranges import FileSource
 
@@ -275,6 +275,46 @@ def test_the_bound_holds(tmp_path: Path, jpeg: Path) -> None:
     assert sessions.get("d") is not None
     assert not sessions.fits(WIDTH * 2, HEIGHT * 2)
     sessions.close()
+
+
+def test_the_memory_of_what_gave_way_goes_at_once(tmp_path: Path, jpeg: Path) -> None:
+    """Whoever still has the session, such as work that waits to be done ahead."""
+    one = shape_of(WIDTH, HEIGHT, "RGBX").total
+    sessions = Sessions(tmp_path / "s", int(one * 2.5))
+    kept = [begin(jpeg, sessions, key) for key in "abcdef"]
+    assert mapped() <= 2.5 * one
+    with pytest.raises(LevelsLost):
+        kept[0].read(Box(0, 0, 256, 256), 256, 256, PATIENCE)
+    assert kept[-1].read(Box(0, 0, 256, 256), 256, 256, PATIENCE).size == (256, 256)
+    sessions.close()
+    assert mapped() == 0
+
+
+def mapped() -> int:
+    """Bytes of levels that this process has in its memory."""
+    total = 0
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if "memfd:iiif-proxy-" in line and not line.endswith("-0 (deleted)"):
+            begin, end = (int(word, 16) for word in line.split()[0].split("-"))
+            total += end - begin
+    return total
+
+
+def test_one_that_gives_way_while_it_is_decoded(tmp_path: Path, jpeg: Path) -> None:
+    """Its decoder stops, and nobody is told that the image is broken."""
+    source = FileSource(jpeg)
+    with open(jpeg, "rb") as file:
+        image = opened(file)
+        levels = Levels.create(shape_of(*image.size, "RGBX"))
+        session = Session(levels, Facts(1, None), os.getpid(), None)
+
+        def feed(at: int, size: int) -> bytes:
+            session.close()
+            return source.read(at, min(size, 20_000))
+
+        with pytest.raises(LevelsLost):
+            decode.fill(levels, decode.streamed(image, feed))
+    assert levels.state == CLOSED
 
 
 NEIGHBOUR = """
