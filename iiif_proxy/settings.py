@@ -33,6 +33,7 @@ from iiif_proxy.values import (
     prefix,
     rate,
     redirect,
+    redis,
     seconds,
     separator,
     size,
@@ -358,6 +359,11 @@ class Settings:
         number(0, 1024), "0", "processes of `serve`; 0: one a core, two at least"
     )
     threads: int = setting(number(1, 1024), "16", "threads of each process")
+    broker: str | None = setting(
+        redis,
+        "",
+        "Redis in which `warm --engine celery` and its workers meet (docs/scaling.md): redis://…",
+    )
     log_level: str = setting(
         one_of("debug", "info", "warning", "error"),
         "info",

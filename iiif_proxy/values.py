@@ -96,6 +96,16 @@ def bucket(text: str) -> str | None:
     return text.rstrip("/")
 
 
+def redis(text: str) -> str | None:
+    """Where a Redis is: `redis://host:6379/0`, `rediss://…`, `unix:///path`."""
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or parts.path):
+        raise ValueError("redis://host:6379/0, rediss://… or unix:///path")
+    return text
+
+
 def redirect(text: str) -> str | None:
     """`presign`, or the address that stands for a prefix of an object store."""
     if text in {"", "presign"}:
