@@ -14,6 +14,7 @@ import argparse
 import os
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -22,11 +23,13 @@ from pathlib import Path
 from bench.capacity import DAY, IMAGES, Habits, Prices, figure, table
 from bench.perimage import costs_of
 from bench.zipf import Collection, formula, measured, simulated
+from iiif_proxy.cluster import Leases, Link, News
 from iiif_proxy.stores.base import Key, Store
 from iiif_proxy.stores.bucket import Bucket
 from iiif_proxy.stores.disk import DiskStore
 from iiif_proxy.stores.shared import SharedStore
 from tests.objectstore import ObjectStore
+from tests.redisserver import RedisServer
 
 TILE = 30_000
 ROOM = 1 << 30
@@ -117,6 +120,45 @@ def of_store(number: int) -> None:
         three = machine("three")
         line("miss while the bucket is away", None, timed(three, keys, look))
         print(f"\nWritten behind: {behind:.0f} images of {TILE // 1000} kB a second.")
+        machines(Path(folder), number)
+
+
+def machines(folder: Path, number: int) -> None:
+    """What two machines tell each other by a Redis on loopback."""
+    with RedisServer("redis-server") as redis:
+        heard = threading.Event()
+        one, two = (News(Link(redis.url), folder / name) for name in ("a", "b"))
+        one.listen({}, lambda: None)
+        two.listen({"purged": lambda what: heard.set()}, lambda: None)
+        leases = Leases(Link(redis.url))
+        took = []
+        for n in range(number):
+            heard.clear()
+            begun = time.perf_counter()
+            one.tell("purged", str(n))
+            if heard.wait(10) and n:  # The first waits for the listener to begin.
+                took.append((time.perf_counter() - begun) * 1000)
+        leased = []
+        for n in range(number):
+            begun = time.perf_counter()
+            leases.first(str(n), lambda: None, lambda: "made", 1.0)
+            leased.append((time.perf_counter() - begun) * 1000)
+        redis.kill()
+        lost = time.perf_counter()
+        leases.first("x", lambda: None, lambda: "made", 1.0)
+        lost = (time.perf_counter() - lost) * 1000
+        heard.clear()
+        one.tell("purged", "later")
+        redis.start()
+        begun = time.perf_counter()
+        heard.wait(30)
+        back = time.perf_counter() - begun
+        one.close()
+        two.close()
+    last = sorted(took)[int(0.99 * len(took))]
+    print(f"A purge reaches the other machine: {statistics.median(took):.1f} ms, p99 {last:.1f}.")
+    print(f"A lease taken and left: {statistics.median(leased):.2f} ms; Redis dies: {lost:.1f} ms.")
+    print(f"A purge told while it was away arrives {back:.1f} s after it is back.")
 
 
 def timed(store: Store, keys: Sequence[Key], ask: Callable[[Store, Key], None]) -> float:

@@ -79,9 +79,12 @@ def access_of(
     # Takes 60 ms to import, which nobody need wait for who has no policy.
     from iiif_proxy.access.throttle import Throttle
 
-    store = settings.rate_store or f"file://{shared_folder(settings)}/rates.sqlite3"
+    here = f"file://{shared_folder(settings)}/rates.sqlite3"
+    store = settings.rate_store or settings.redis or here
+    # What was asked for by name is missed; what comes with Redis goes with it.
+    meanwhile = here if settings.redis and not settings.rate_store else None
     try:
-        throttle = Throttle(store, peers.client, settings.rate_failing == "refuse")
+        throttle = Throttle(store, peers.client, settings.rate_failing == "refuse", meanwhile)
     except ValueError as reason:
         raise SettingsError([f"IIIF_PROXY_RATE_STORE: {reason}"]) from reason
     return Control(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from iiif_proxy.errors import ProxyError
 from iiif_proxy.imaging.lossless import jpegtran
 from iiif_proxy.imaging.optional import installed
 from iiif_proxy.stores import history
@@ -32,16 +33,17 @@ class Finding:
 
 
 class Health:
-    """`origins` are base URLs, `folders` those of `file:` templates, `stores` name to bound.
+    """`origins` are base URLs, or say theirs when asked; `folders` those of `file:` templates,
+    `stores` name to bound.
 
-    `policy` and `shared` (the cache of several machines) say what is wrong, or None.
+    `policy`, `shared` (the cache of several machines) and `redis` say what is wrong, or None.
 
     Findings are remembered for some seconds: whoever asks often costs the origin nothing.
     """
 
     def __init__(
         self,
-        origins: Sequence[str],
+        origins: Sequence[str | Callable[[], str]],
         folders: Sequence[Path],
         cache: Path | None,
         stores: Mapping[str, int],
@@ -50,6 +52,7 @@ class Health:
         timeout: float = 5.0,
         policy: Callable[[], str | None] | None = None,
         shared: Callable[[], str | None] | None = None,
+        redis: Callable[[], str | None] | None = None,
     ) -> None:
         self._origins = origins
         self._folders = folders
@@ -58,7 +61,7 @@ class Health:
         self._bounds = stores
         self.codecs = codecs(formats)
         self._timeout = timeout
-        self._policy, self._shared = policy, shared
+        self._policy, self._shared, self._redis = policy, shared, redis
         self._lock = threading.Lock()
         self._found: dict[str, Finding] = {}
         self._until = 0.0
@@ -96,13 +99,18 @@ class Health:
             found["policy"] = policy_of(self._policy())
         if self._shared is not None:
             found["shared cache"] = shared_of(self._shared())
+        if self._redis is not None:
+            found["redis"] = redis_of(self._redis())
         found["codecs"] = self.codecs
         return found
 
 
-def reachable(origin: str, timeout: float) -> Finding:
+def reachable(origin: str | Callable[[], str], timeout: float) -> Finding:
     """Any answer below 500 to HEAD will do: who is there may still know nothing of `/`."""
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin if isinstance(origin, str) else origin())
+    except ProxyError as fault:
+        return Finding(False, fault.public, {})
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     begun = time.perf_counter()
     connection = kind(parts.hostname or "", parts.port, timeout=timeout)
@@ -176,6 +184,13 @@ def shared_of(fault: str | None) -> Finding:
     if fault is None:
         return Finding(True, "The cache of all machines answers.", {})
     says = "The cache of all machines does not answer: this one goes on with its own."
+    return Finding(False, says, {"fault": fault})
+
+
+def redis_of(fault: str | None) -> Finding:
+    if fault is None:
+        return Finding(True, "Redis answers.", {})
+    says = "Redis does not answer: this machine goes on by itself, and purges reach others later."
     return Finding(False, says, {"fault": fault})
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from iiif_proxy.access.control import Access
+from iiif_proxy.cluster import Away as Nobody
+from iiif_proxy.cluster import Link
 from iiif_proxy.explaining import Explainer
 from iiif_proxy.health import Health
 from iiif_proxy.iiif.urls import encode
@@ -20,7 +22,7 @@ from iiif_proxy.values import BUCKETS
 from iiif_proxy.web.own import Links, Own, Room
 from iiif_proxy.web.pages.presets import menu
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import bucket_of, features_of, records_size
+from iiif_proxy.wiring import bucket_of, bucket_source_of, features_of, link_of, records_size
 
 
 def own_of(
@@ -77,20 +79,25 @@ def recent(cache: Path | None, most: int = 24) -> list[str]:
 
 def health_of(settings: Settings, policy: Callable[[], str | None] = lambda: None) -> Health:
     """What `/-/health?deep` looks at: every origin and folder that images come from, the cache."""
-    origins = [settings.origin] if settings.origin else []
+    origins: list[str | Callable[[], str]] = [settings.origin] if settings.origin else []
     folders = []
+    buckets: dict[str, str] = {}
     for template in settings.source:
         scheme, _, rest = template.partition(":")
         if scheme == "file":
             folders.append(Path(rest.partition("{id}")[0].rpartition("/")[0] or "/"))
-        elif scheme not in {"app", *BUCKETS}:
+        elif scheme in BUCKETS:
+            buckets.setdefault("/".join(template.split("/", 3)[:3]), template)
+        elif scheme != "app":
             parts = urlsplit(template)
             base = f"{parts.scheme}://{parts.netloc}"
-            if not any(known.startswith(base) for known in origins):
+            if not any(isinstance(known, str) and known.startswith(base) for known in origins):
                 origins.append(base)
+    origins += [bucket_source_of(template).endpoint for template in buckets.values()]
     stores = {"derivatives": settings.cache_size, "sources": settings.source_cache_size}
     stores["records"] = records_size(settings)
     formats = features_of(settings).formats
+    link = link_of(settings)
     return Health(
         origins,
         folders,
@@ -100,7 +107,19 @@ def health_of(settings: Settings, policy: Callable[[], str | None] = lambda: Non
         timeout=settings.connect_timeout,
         policy=policy if settings.policy else None,
         shared=asked(bucket_of(settings.cache_url)) if settings.cache_url else None,
+        redis=answering(link) if link else None,
     )
+
+
+def answering(link: Link) -> Callable[[], str | None]:
+    def look() -> str | None:
+        try:
+            link.do(lambda redis: redis.ping())
+        except Nobody as away:
+            return str(away)
+        return None
+
+    return look
 
 
 def asked(bucket: Bucket) -> Callable[[], str | None]:

@@ -46,7 +46,7 @@ from iiif_proxy.web.headers import (
     not_modified,
 )
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import circuits_of, extras_of, outside, presets_of, service_of
+from iiif_proxy.wiring import circuits_of, extras_of, link_of, outside, presets_of, service_of
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -87,7 +87,8 @@ class IIIFProxy:
         settings = load(os.environ if environ is None else environ, keywords)
         self.settings = settings
         self.peers = Peers(settings.trusted_proxies, settings.trusted_hops, settings.base_url)
-        circuits = circuits_of()
+        link = link_of(settings)
+        circuits = circuits_of(link)
         self.app: App = app or outside(settings, self.peers, circuits)
         watch = self._watch = watch_of(settings, self.peers, self.app)
         self._presets = presets_of(settings)
@@ -95,6 +96,7 @@ class IIIFProxy:
             settings,
             app,
             circuits,
+            link,
             rules_of(watch),
             lambda identifier: for_all(watch, identifier),
             lifetimes_of(watch),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from iiif_proxy.ahead import Ahead
+from iiif_proxy.cluster import Leases
 from iiif_proxy.concurrency import Gate, Gated, Place, SingleFlight, Spare
 from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
@@ -48,6 +49,8 @@ Environ = dict[str, Any]
 Found = TypeVar("Found")
 # So often a source may change while it is looked at.
 CHANGES = 3
+# Pixels of a source of which a derivative takes longer than to ask the other machines (0.5 ms).
+DEAR = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class ImageService:
         paging: Paging,
         patience: float,
         retention: Retention | None = None,
+        leases: Leases | None = None,
+        purged: Callable[[str], object] = lambda identifier: None,
         elsewhere: Elsewhere | None = None,
         jobs: Jobs = HERE,
     ) -> None:
@@ -118,6 +123,8 @@ class ImageService:
             made=self._made,
         )
         self._retention = retention
+        self._leases = leases
+        self._purged = purged
         self._elsewhere = elsewhere
         self._jobs = jobs
         self._patience = patience
@@ -291,13 +298,28 @@ class ImageService:
                 raise
 
         key = located.key
-        entry, made = self._flights.do(
-            f"derivative {key.group}/{key.version}/{key.name}",
-            lambda: store.get(key),
-            make,
-            self._patience,
-        )
+        name = f"derivative {key.group}/{key.version}/{key.name}"
+
+        def find() -> Entry | None:
+            return store.get(key)
+
+        def first() -> Entry:
+            if self._leases is None or not self._is_dear(located, environ):
+                return make()
+            return self._leases.first(name, find, make, self._patience)
+
+        entry, made = self._flights.do(name, find, first, self._patience)
         return Derivative(entry, not made)
+
+    def _is_dear(self, located: Located, environ: Environ) -> bool:
+        """Whether machines had better wait for one of them than each make it."""
+        plan, info = located.plan, located.info
+        if not located.stored:
+            return False
+        pixels = info.width * info.height
+        return pixels >= DEAR and not self._routes(located, environ).session(
+            plan.box, plan.width, plan.height
+        )
 
     def _made(self, located: Located, key: Key) -> None:
         if self._retention is not None and located.owner is not None and located.stored:
@@ -420,7 +442,12 @@ class ImageService:
         return self._derivatives if located.stored else self._unkept
 
     def purge(self, identifier: str) -> None:
-        """Forget everything of one identifier: record, source, derivatives."""
+        """Forget everything of one identifier, on all machines: record, source, derivatives."""
+        self.forget(identifier)
+        self._purged(identifier)
+
+    def forget(self, identifier: str) -> None:
+        """Purge it on this machine."""
         identifier, _ = self._paging.split(identifier)
         self._sources.forget(identifier)
         self._derivatives.purge(group_of(identifier))

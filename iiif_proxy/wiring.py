@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from iiif_proxy.cluster import Leases, Link, News, Silences
 from iiif_proxy.concurrency import Circuits, Gate, KeyLocks, SingleFlight
 from iiif_proxy.errors import ProxyError
 from iiif_proxy.iiif.model import Extras, Features, Limits
@@ -57,13 +58,14 @@ ONE_SOURCE_SHARE = 20
 RECORDS_LEAST = 64 << 20
 BYTES_A_PIXEL = 4
 LEAST_WORKERS = 2
+PURGED = "purged"
 LEAST_DECODERS = 4
 # Seconds: a role's credentials may have to be asked for.
 SIGNING_TIMEOUT = 10
 
 
-def circuits_of() -> Circuits:
-    return Circuits(not_asked, origin_silent)
+def circuits_of(link: Link | None) -> Circuits:
+    return Circuits(not_asked, origin_silent, Silences(link) if link else None)
 
 
 def outside(settings: Settings, peers: Peers, circuits: Circuits) -> App:
@@ -113,14 +115,14 @@ def sources_of(settings: Settings, app: App | None, circuits: Circuits) -> list[
                 "circuits": circuits,
             }
             if scheme in BUCKETS:
-                found.append(bucket_source_of(template, options))
+                found.append(bucket_source_of(template, **options))
                 continue
             url = f"{settings.origin}/{rest.lstrip('/')}" if scheme == "app" else template
             found.append(HttpSource(url, **options))
     return found
 
 
-def bucket_source_of(template: str, options: Mapping[str, Any]) -> BucketSource:
+def bucket_source_of(template: str, **options: Any) -> BucketSource:
     return of_bucket(
         "IIIF_PROXY_SOURCE",
         lambda: BucketSource(template, lambda root: opened(root, SIGNING_TIMEOUT), **options),
@@ -131,12 +133,14 @@ def service_of(
     settings: Settings,
     app: App | None,
     circuits: Circuits,
+    link: Link | None = None,
     rules: str = "",
     for_all: Callable[[str], bool] = lambda identifier: True,
     lifetimes: Callable[[], Mapping[str, float]] | None = None,
 ) -> ImageService:
-    """`rules` names the policy, `for_all` says whether it lets everybody have an identifier,
-    `lifetimes` what is made for whom goes when it was not read for so many seconds."""
+    """`link` leads to the other machines. `rules` names the policy, `for_all` says whether it lets
+    everybody have an identifier, `lifetimes` what is made for whom goes when it was not read for
+    so many seconds."""
     frugal()
     folder = made(settings.cache_dir)
     records: Store = NullStore()
@@ -152,6 +156,7 @@ def service_of(
         if lifetimes is not None:
             retention = Retention(kept, lifetimes)
     derivatives = shared(settings, folder, derivatives)
+    news = News(link, folder / "cluster") if link and folder else None
     flights = SingleFlight(folder and folder / "locks")
     workers = workers_of(settings)
     memory = settings.memory or half_of_memory()
@@ -189,7 +194,7 @@ def service_of(
         patience=settings.source_timeout + settings.connect_timeout,
         unshow=lambda identifier: published.unpublish(encode(identifier)) if published else None,
     )
-    return ImageService(
+    service = ImageService(
         sources,
         derivatives,
         flights,
@@ -214,8 +219,32 @@ def service_of(
         jobs=jobs,
         patience=settings.queue_timeout,
         retention=retention,
+        leases=Leases(link) if link and settings.cache_url else None,
+        purged=lambda identifier: news.tell(PURGED, identifier) if news else None,
         elsewhere=elsewhere_of(settings, derivatives),
     )
+    if news is not None:
+        near = derivatives.near if isinstance(derivatives, SharedStore) else derivatives
+
+        def forget_all() -> None:
+            sources.forget_all()
+            near.purge_all()
+
+        news.listen({PURGED: service.forget}, forget_all)
+    return service
+
+
+def link_of(settings: Settings) -> Link | None:
+    """The way to what machines share beside the bucket."""
+    if settings.redis is None:
+        return None
+    try:
+        return Link(settings.redis)
+    except ImportError:
+        fault = "needs more than is installed here: pip install 'iiif-proxy[cluster]'"
+    except ValueError as cause:
+        fault = f"does not do: {cause}"
+    raise SettingsError([f"IIIF_PROXY_REDIS: {fault}"])
 
 
 def elsewhere_of(settings: Settings, derivatives: Store) -> Elsewhere | None:

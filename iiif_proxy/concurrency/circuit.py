@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 from cachetools import LRUCache
 
@@ -20,6 +21,14 @@ SLOW = 1.0
 HOSTS = 1000
 
 
+class Others(Protocol):
+    """What other machines have found out."""
+
+    def silent(self, host: str) -> bool: ...
+
+    def tell(self, host: str, silent: bool) -> None: ...
+
+
 class Circuit:
     """One origin, as far as this process has heard of it.
 
@@ -27,6 +36,7 @@ class Circuit:
     who comes meanwhile is refused at once (OriginTimeout) and holds no thread. There is no clock
     in it: the first answer, whatever it says, lets everybody in, and whoever asks alone is never
     refused. `refused` is called for each refusal, `changed` when it falls silent or answers again.
+    One silence is enough where `others` have found it silent.
     """
 
     def __init__(
@@ -34,9 +44,11 @@ class Circuit:
         host: str,
         refused: Callable[[], None] = lambda: None,
         changed: Callable[[bool], None] = lambda silent: None,
+        others: Others | None = None,
     ) -> None:
         self.host = host
         self._refused, self._changed = refused, changed
+        self._others = others
         self._silences = 0
         self._asking: int | None = None  # The process that does.
         self._lock = threading.Lock()
@@ -67,12 +79,13 @@ class Circuit:
     def ended(self, alone: bool, silence: bool, answered: bool) -> None:
         if answered and not self._silences:
             return
+        known = self._others is not None and silence and self._others.silent(self.host)
         with self._lock:
             before = self.silent
             if answered:
                 self._silences = 0
             elif silence:
-                self._silences += 1
+                self._silences = max(self._silences + 1, SILENCES if known else 0)
             if alone:
                 self._asking = None
             now = self.silent
@@ -80,6 +93,8 @@ class Circuit:
             said = "does not answer: one request at a time asks it" if now else "answers again"
             log.warning("origin %s %s", self.host, said)
             self._changed(now)
+            if self._others is not None:
+                self._others.tell(self.host, now)
 
 
 class Turn:
@@ -111,9 +126,10 @@ class Circuits:
         self,
         refused: Callable[[], None] = lambda: None,
         changed: Callable[[bool], None] = lambda silent: None,
+        others: Others | None = None,
     ) -> None:
         self._all: LRUCache[str, Circuit] = LRUCache(HOSTS)
-        self._told = (refused, changed)
+        self._told = (refused, changed, others)
         self._lock = threading.Lock()
 
     def of(self, host: str, port: int) -> Circuit:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from cachetools import TTLCache
 
@@ -87,6 +87,11 @@ class BucketSource(HttpSource):
     def fetch(self, url: str, headers: Mapping[str, str]) -> Fetched:
         got = super().fetch(self._sign(url), headers)
         return replace(got, url=url)
+
+    def endpoint(self) -> str:
+        """Where requests go: scheme, host and port. Raises OriginFailed where we are nobody."""
+        parts = urlsplit(self._sign(f"{self._root}/iiif-proxy"))
+        return f"{parts.scheme}://{parts.netloc}"
 
     def _key(self, identifier: str) -> str:
         return self._keys.replace("{id}", identifier)

@@ -209,6 +209,10 @@ class SourceCache:
         self._contents.forget(identifier)
         self._known.forget(identifier)
 
+    def forget_all(self) -> None:
+        """What is known of sources; their bytes only where the origin has others by then."""
+        self._known.forget_all()
+
     # Files of this machine
 
     def _local(self, identifier: str, index: int, environ: Environ) -> SourceImage | None:

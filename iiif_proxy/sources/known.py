@@ -169,6 +169,14 @@ class Known:
                 self._unknown.clear()
         self._unshow(identifier)
 
+    def forget_all(self) -> None:
+        """All records, in all processes. (What a static server answers ends with its freshness.)"""
+        self._store.purge_all()
+        with self._lock:
+            self._memory.clear()
+            self._unknown.clear()
+        self._bell.ring()
+
     def after_fork(self) -> None:
         self._lock = threading.Lock()
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from iiif_proxy.concurrency import Circuits
 from iiif_proxy.errors import NotAllowed, OriginFailed, OriginTimeout
+from iiif_proxy.people import health_of
 from iiif_proxy.proxy import IIIFProxy
 from iiif_proxy.settings import SettingsError, load
 from iiif_proxy.sources.bucket import BucketSource
@@ -107,6 +108,19 @@ def test_a_pyramid_is_read_by_parts(sidecar: tuple[Served, Path], store: S3Store
     held = sum(path.stat().st_size for path in (cache / "sources").rglob("*") if path.is_file())
     assert held < len(data) / 4, "it was not fetched"
     assert "Signature" not in str([p.read_bytes() for p in (cache / "records").rglob("*.json")])
+
+
+def test_health_looks_at_its_endpoint(
+    sidecar: tuple[Served, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answer = ask(sidecar[0].port, get("/iiif/-/health?deep", "Accept: application/json"))
+    assert json.loads(answer.body)["checks"]["origin"]["ok"] is True
+    for name, value in {**KEYS, "AWS_ENDPOINT": "http://127.0.0.1:1"}.items():
+        monkeypatch.setenv(name, value)
+    settings = load({"IIIF_PROXY_SOURCE": "s3://b/x/{id} s3://b/y/{id} s3://c/{id}"})
+    well, found = health_of(settings).report()
+    assert (well, found["origin"]["ok"], found["origin 2"]["ok"]) == (False, False, False)
+    assert "origin 3" not in found
 
 
 # What a bucket says when it does wrong: an endpoint that does as it is told.
