@@ -33,7 +33,7 @@ from iiif_proxy.values import (
     prefix,
     rate,
     redirect,
-    redis,
+    redis_url,
     seconds,
     separator,
     size,
@@ -105,7 +105,7 @@ class Settings:
         " s3://bucket/prefix, gs://…, az://…",
     )
     redis: str | None = setting(
-        redis,
+        redis_url,
         "",
         "redis://host:6379/0, for several machines: purges reach all of them, rates are counted"
         " together, and what they share in the object store one of them makes",
@@ -366,7 +366,7 @@ class Settings:
     )
     threads: int = setting(number(1, 1024), "16", "threads of each process")
     broker: str | None = setting(
-        redis,
+        redis_url,
         "",
         "Redis in which `warm --engine celery` and its workers meet (docs/scaling.md): redis://…",
     )

@@ -166,7 +166,7 @@ def _spread(
     from iiif_proxy import values
 
     try:
-        broker = values.redis(given.broker) if given.broker else broker
+        broker = values.redis_url(given.broker) if given.broker else broker
     except ValueError as fault:
         raise Mistake(f"--broker: {given.broker!r} is not {fault}") from None
     if broker is None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,19 +19,9 @@ from tests.servers import ROOT, Exchange, Origin, Request
 HELD = "held-"
 
 
-@pytest.fixture(scope="session")
-def program() -> str:
-    found = shutil.which("redis-server")
-    if found is None and os.environ.get("CI"):
-        pytest.fail("redis-server is not installed (make system-packages)")
-    if found is None:
-        pytest.skip("redis-server is not installed (make system-packages)")
-    return found
-
-
 @pytest.fixture
-def redis(program: str) -> Iterator[RedisServer]:
-    with RedisServer(program) as redis:
+def redis(need: Callable[[str], str]) -> Iterator[RedisServer]:
+    with RedisServer(need("redis-server")) as redis:
         yield redis
 
 
