@@ -33,7 +33,7 @@ from iiif_proxy.values import (
     prefix,
     rate,
     redirect,
-    redis,
+    redis_url,
     seconds,
     separator,
     size,
@@ -105,7 +105,7 @@ class Settings:
         " s3://bucket/prefix, gs://…, az://…",
     )
     redis: str | None = setting(
-        redis,
+        redis_url,
         "",
         "redis://host:6379/0, for several machines: purges reach all of them, rates are counted"
         " together, and what they share in the object store one of them makes",
@@ -365,6 +365,11 @@ class Settings:
         number(0, 1024), "0", "processes of `serve`; 0: one a core, two at least"
     )
     threads: int = setting(number(1, 1024), "16", "threads of each process")
+    broker: str | None = setting(
+        redis_url,
+        "",
+        "Redis in which `warm --engine celery` and its workers meet (docs/scaling.md): redis://…",
+    )
     log_level: str = setting(
         one_of("debug", "info", "warning", "error"),
         "info",

@@ -96,7 +96,7 @@ def bucket(text: str) -> str | None:
     return text.rstrip("/")
 
 
-def redis(text: str) -> str | None:
+def redis_url(text: str) -> str | None:
     """Where a Redis is: `redis://host:6379/0`, `rediss://…`, `unix:///path`."""
     if not text:
         return None

@@ -88,6 +88,8 @@ class Progress:
 
     def __init__(self, images: int, quiet: bool = False) -> None:
         self.made = self.skipped = self.failed = self.bytes = 0
+        # By identifier: why, and of how many.
+        self.lost: dict[str, dict[str, int]] = {}
         self._images = images
         self._begun_images = self._tasks = 0
         self._lock = threading.Lock()
@@ -108,9 +110,13 @@ class Progress:
             self.bytes += made[1] if made[0] else 0
             self._show()
 
-    def fault(self, what: str, error: BaseException) -> None:
+    def fault(self, what: str, error: BaseException | str, image: str) -> None:
+        """Of an image `what` cannot be made."""
         with self._lock:
             self.failed += 1
+            why = error if isinstance(error, str) else reason(error)
+            reasons = self.lost.setdefault(image, {})
+            reasons[why] = reasons.get(why, 0) + 1
             if self._terminal:
                 sys.stderr.write("\r\x1b[K")
             complain(f"{what}: {error}")
@@ -147,6 +153,18 @@ class Progress:
                 f"{self.failed} failed, in {clock(seconds)}"
             )
 
+    def letters(self) -> Iterator[str]:
+        """What was not made: a comment with the reason, then the identifier, as `--from` reads."""
+        for image, reasons in self.lost.items():
+            for why, count in reasons.items():
+                yield f"# {image}: {' '.join(why.split())} ({count})"
+            yield image
+
+
+def reason(error: BaseException) -> str:
+    """One sentence."""
+    return error.public if isinstance(error, ProxyError) else str(error)
+
 
 def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
@@ -162,7 +180,7 @@ def each(
     jobs: int,
 ) -> None:
     """Run the tasks of all names, `jobs` at a time; an interrupt ends it after those under way."""
-    waiting: queue.Queue[str | None] = queue.Queue(jobs * 4)
+    waiting: queue.Queue[tuple[str, str] | None] = queue.Queue(jobs * 4)
     stopped = threading.Event()
 
     def work() -> None:
@@ -170,20 +188,20 @@ def each(
             if stopped.is_set():
                 continue
             try:
-                progress.done(make(task))
+                progress.done(make(task[1]))
             except (ProxyError, OSError) as error:
-                progress.fault(task, error)
+                progress.fault(task[1], error, task[0])
 
-    def feed() -> Iterator[str]:
+    def feed() -> Iterator[tuple[str, str]]:
         for name in names:
             try:
                 found = tasks(name)
             except (ProxyError, OSError) as error:
                 progress.image(1)
-                progress.fault(name, error)
+                progress.fault(name, error, name)
                 continue
             progress.image(len(found))
-            yield from found
+            yield from ((name, task) for task in found)
 
     threads = [threading.Thread(target=work) for _ in range(jobs)]
     for thread in threads:
