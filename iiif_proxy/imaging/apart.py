@@ -33,6 +33,8 @@ STARVED = 5
 # How many wait for the next; each holds 35 MB.
 IDLE = 2
 BEGINS = 60.0
+# Seconds until it is tried again, where none could be begun.
+PAUSE = 60.0
 # What codecs leak goes with the process.
 JOBS_EACH = 200
 
@@ -71,7 +73,7 @@ class Apart:
 
     def _anew(self) -> None:
         self._owner = os.getpid()
-        self._broken = False
+        self._here_until = 0.0
         self._places = threading.BoundedSemaphore(self._most)
         self._idle: list[_Worker] = []
         self.close: Callable[[], object] = weakref.finalize(self, _close, self._idle)
@@ -83,7 +85,7 @@ class Apart:
             for idle in self._idle:
                 idle.disown()
             self._anew()
-        if self._broken:
+        if time.monotonic() < self._here_until:
             return HERE.run(job, path, *arguments, memory=memory)
         places = self._places
         if not places.acquire(timeout=self._patience):
@@ -135,7 +137,7 @@ class Apart:
             return _Worker(self._seconds)
         except (OSError, Gone) as cause:
             log.warning("no process to decode in could be begun, so it is done here: %s", cause)
-            self._broken = isinstance(cause, Gone)
+            self._here_until = time.monotonic() + PAUSE
             return None
 
 
