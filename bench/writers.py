@@ -1,13 +1,13 @@
 """Several processes write into one full store: what a write costs, and whether the bound holds.
 
-    python -m bench.writers [--most 1000000] [--writers 4] [--folder DIR]
+    python -m bench.writers [--least 10000] [--most 1000000] [--writers 4] [--folder DIR]
 
-Ten thousand entries, then ten times as many, up to `--most`: small files, so that what is swept is
+`--least` entries, then ten times as many, up to `--most`: small files, so that what is swept is
 as many as can be. The store is full from the start, and half as many entries again are written.
-Printed are microseconds of a write (all of it, with its share of sweeping, and that of the slowest
-hundredth), the ratio to the smallest store, and the most bytes on the disk (files in blocks,
-folders, temporary files; walked all the time) and in the total that all processes keep, by the
-bound.
+Printed are microseconds of a processor that a write takes with its share of sweeping (what else
+runs on the machine does not count), the ratio to the smallest store, microseconds by the clock and
+those of the slowest hundredth, and the most bytes on the disk (files in blocks, folders, temporary
+files; walked all the time) and in the total that all processes keep, by the bound.
 A million takes some minutes and 4 GB of disk.
 """
 
@@ -26,13 +26,12 @@ from iiif_proxy.stores import history
 from iiif_proxy.stores.disk import DiskStore
 from iiif_proxy.stores.sweep import count
 
-LEAST = 10_000
 
-
-def write(folder: str, bound: int, start: int, entries: int) -> tuple[float, float]:
-    """Mean and the slowest hundredth, in microseconds; all, until its own sweeps have ended."""
+def write(folder: str, bound: int, start: int, entries: int) -> tuple[float, float, float]:
+    """A processor's, the clock's, and the slowest hundredth, in microseconds of a write; all until
+    its own sweeps have ended."""
     store = DiskStore(folder, bound)
-    taken = []
+    taken, spent = [], time.process_time()
     for number in range(start, start + entries):
         begun = time.perf_counter()
         store.put(key_of(number), write_one).close()
@@ -41,13 +40,14 @@ def write(folder: str, bound: int, start: int, entries: int) -> tuple[float, flo
     while store._bound._sweeper is not None:
         time.sleep(0.01)
     mean = (sum(taken) + time.perf_counter() - begun) / entries
-    return mean * 1e6, statistics.quantiles(taken, n=100)[98] * 1e6
+    spent = (time.process_time() - spent) / entries
+    return spent * 1e6, mean * 1e6, statistics.quantiles(taken, n=100)[98] * 1e6
 
 
 def together(
     pool: Pool, writers: int, folder: str, bound: int, start: int, entries: int,
     meanwhile: Callable[[], object] = lambda: time.sleep(0.05),
-) -> list[tuple[float, float]]:  # fmt: skip
+) -> list[tuple[float, float, float]]:  # fmt: skip
     each = entries // writers
     jobs = [
         pool.apply_async(write, (folder, bound, start + number * each, each))
@@ -59,7 +59,7 @@ def together(
 
 
 def measured(pool: Pool, writers: int, folder: str, entries: int) -> tuple[float, ...]:
-    """Mean, slowest, most on the disk and most in the total by the bound, number of looks."""
+    """As `write` has them; the most on the disk and in the total, by the bound; how many looks."""
     together(pool, writers, folder, ROOM, 0, entries)
     bound = DiskStore(folder, ROOM).sweep().bytes
     disk, total = [bound], [bound]
@@ -69,30 +69,33 @@ def measured(pool: Pool, writers: int, folder: str, entries: int) -> tuple[float
         total.append(history.total(folder))
 
     wrote = together(pool, writers, folder, bound, 2 * entries, entries // 2, look)
-    mean = statistics.mean(mean for mean, _ in wrote)
-    return mean, max(slow for _, slow in wrote), max(disk) / bound, max(total) / bound, len(disk)
+    spent, mean, slow = (statistics.mean(values) for values in zip(*wrote, strict=True))
+    return spent, mean, slow, max(disk) / bound, max(total) / bound, len(disk)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--least", type=int, default=10_000)
     parser.add_argument("--most", type=int, default=100_000)
     parser.add_argument("--writers", type=int, default=4)
     parser.add_argument("--folder", type=Path, default=None, help="on the disk to be measured")
     asked = parser.parse_args()
-    print("  entries  write us  x 10000   99th us   disk/bound  total/bound   looks")
+    print("  entries    cpu us  x least  clock us   99th us   disk/bound  total/bound   looks")
     first = 0.0
-    entries = LEAST
+    entries = asked.least
     with multiprocessing.get_context("spawn").Pool(asked.writers) as pool:
         while entries <= asked.most:
             folder = tempfile.mkdtemp(prefix="iiif-proxy-bench-", dir=asked.folder)
             try:
-                mean, slow, disk, total, looks = measured(pool, asked.writers, folder, entries)
+                spent, mean, slow, disk, total, looks = measured(
+                    pool, asked.writers, folder, entries
+                )
             finally:
                 shutil.rmtree(folder)
-            first = first or mean
+            first = first or spent
             print(
-                f"{entries:9} {mean:9.1f} {mean / first:8.2f} {slow:9.1f} {disk:12.3f}"
-                f" {total:12.3f} {looks:7.0f}",
+                f"{entries:9} {spent:9.1f} {spent / first:8.2f} {mean:9.1f} {slow:9.1f}"
+                f" {disk:12.3f} {total:12.3f} {looks:7.0f}",
                 flush=True,
             )
             entries *= 10

@@ -1,5 +1,6 @@
 """An answer leaves as fast as its visitor reads it, and holds no thread meanwhile."""
 
+import errno
 import os
 import select
 import socket
@@ -8,6 +9,8 @@ from typing import Any, BinaryIO, Self
 
 # So long a thread itself waits for its visitor: 20 MB leave in it at a gigabit a second.
 THREAD_SECONDS = 0.25
+# Who reads nothing at all for so long is left.
+READ_SECONDS = 60.0
 # What is sent at one turn of the loop, which all connections of the process share.
 TURN = 1 << 20
 
@@ -26,8 +29,8 @@ class Rest:
 
     @property
     def held(self) -> int:
-        """Bytes of memory."""
-        return len(self._data)
+        """Bytes of memory: all of the piece, until its last byte has gone."""
+        return memoryview(self._data.obj).nbytes if self._data else 0
 
     def send(self, sock: socket.socket, most: int = TURN) -> bool:
         """As much as is taken without waiting; whether that was all. Raises OSError."""
@@ -107,21 +110,22 @@ class Patient:
         self.close()
 
     def _finish(self) -> None:
-        """All of the piece before, however long it takes."""
+        """All of the piece before, as long as any of it is read. Raises OSError."""
         rest = self.rest
         assert rest is not None
         self._sock.setblocking(False)
         try:
             while not rest.send(self._sock):
-                self._writable(None)
+                if not self._writable(READ_SECONDS):
+                    raise ConnectionResetError(errno.ECONNRESET, "nobody reads")
         finally:
             self._sock.setblocking(True)
         self.close()
 
-    def _writable(self, seconds: float | None) -> None:
+    def _writable(self, seconds: float) -> bool:
         waiting = select.poll()
         waiting.register(self._sock, select.POLLOUT)
-        waiting.poll(None if seconds is None else seconds * 1000)
+        return bool(waiting.poll(seconds * 1000))
 
     def close(self) -> None:
         """Forget what was to be sent."""

@@ -1,6 +1,7 @@
 """gunicorn's worker with threads, none of which waits for a visitor."""
 
 import os
+import re
 import selectors
 import socket
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from iiif_proxy.commands.sending import Patient, Rest
+from iiif_proxy.commands.sending import READ_SECONDS, Patient, Rest
 from iiif_proxy.errors import SCARCE
 from iiif_proxy.settings import load
 
@@ -21,13 +22,14 @@ HEAD_SECONDS = 10.0
 # Of a head so much is waited for; the rest is then read by a thread.
 MOST = 32 << 10
 ENDS = (b"\r\n\r\n", b"\n\n")
-# Who reads nothing at all for so long is left; so much memory may wait for slow ones.
-READ_SECONDS = 60.0
+# So much memory may wait for visitors who read slowly.
 MOST_HELD = 64 << 20
 # What a visitor sent too much is read for so long, lest the kernel takes back what it was told.
 LINGER_SECONDS, MOST_DRAINED = 2.0, 64 << 10
 # After so long there may be descriptors again.
-PAUSE = 0.1
+PAUSE, QUIET_SECONDS = 0.1, 10.0
+# With these a request may have a body, which its thread would wait for.
+BODY = re.compile(rb"\n(?:content-length|transfer-encoding|expect|upgrade)\b", re.IGNORECASE)
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         self._heads: dict[Any, float] = {}
-        self._scarce_until = 0.0
+        self._scarce_until = -QUIET_SECONDS
         # Whether this lives is told whatever all others wait for.
         self._aside = ThreadPoolExecutor(1, "health")
         prefix = load(os.environ).prefix.encode()
@@ -76,9 +78,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError as refusal:
             if refusal.errno not in SCARCE:
                 raise
-            self.log.warning("no connection can be accepted (%s)", refusal.strerror)
+            now = time.monotonic()
+            if now - self._scarce_until > QUIET_SECONDS:
+                self.log.warning("no connection can be accepted (%s)", refusal.strerror)
             self.set_accept_enabled(False)
-            self._scarce_until = time.monotonic() + PAUSE
+            self._scarce_until = now + PAUSE
 
     def set_accept_enabled(self, enabled: bool) -> None:
         if not enabled or time.monotonic() >= self._scarce_until:
@@ -95,7 +99,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             conn.data_ready = not self.cfg.is_ssl
             if self._heads.pop(conn, None):
                 conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-            if head.startswith(self._health):
+            if head.startswith(self._health) and not BODY.search(head):
                 done = self._aside.submit(self.handle, conn)
                 done.add_done_callback(
                     lambda _: self.method_queue.defer(self.finish_request, conn, done)
@@ -109,7 +113,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if len(self._heads) > self.worker_connections // 2:
             self._drop(next(iter(self._heads)))
 
+    # Another event of the same turn may have ended what an event is for.
+
     def _more(self, conn: Any, client: Any) -> None:
+        if conn not in self._heads:
+            return
         self.poller.unregister(client)
         self.enqueue_req(conn)
 
@@ -132,15 +140,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._finished(conn, fs)
             return
         conn.rest = None
-        conn.sock.setblocking(False)
+        try:
+            conn.sock.setblocking(False)
+            self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._send, conn))
+        except (OSError, ValueError):  # It is gone already.
+            rest.close()
+            self.nr_conns -= 1
+            conn.close()
+            return
         self._slow[conn] = Slow(rest, fs, time.monotonic() + READ_SECONDS)
-        self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._send, conn))
         held = sum(slow.rest.held for slow in self._slow.values())
         if held > MOST_HELD or len(self._slow) > self.worker_connections // 2:
             self._leave(next(iter(self._slow)))
 
     def _send(self, conn: Any, client: Any) -> None:
-        slow = self._slow[conn]
+        slow = self._slow.get(conn)
+        if slow is None:
+            return
         try:
             if not slow.rest.send(conn.sock):
                 slow.until = time.monotonic() + READ_SECONDS
@@ -173,7 +189,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._ending[conn] = Ending(MOST_DRAINED, time.monotonic() + LINGER_SECONDS)
 
     def _drain(self, conn: Any, client: Any) -> None:
-        ending = self._ending[conn]
+        ending = self._ending.get(conn)
+        if ending is None:
+            return
         try:
             data = conn.sock.recv(MOST_DRAINED)
         except BlockingIOError:

@@ -2,6 +2,10 @@
 
 import contextlib
 import json
+import random
+import shutil
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +21,13 @@ __all__ = ["mount"]
 # Its noise takes more than a limited process may write.
 TWICE = (SIZE[0] * 2, SIZE[1] * 2)
 LARGE = f"full/^{TWICE[0]},{TWICE[1]}/0/default.tif"
+
+SIZES = {
+    "full/max/0/default.png": SIZE,
+    "full/240,/0/default.jpg": (240, 180),
+    "full/max/90/default.tif": (SIZE[1], SIZE[0]),
+    LARGE: TWICE,
+}
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +106,48 @@ def test_a_fault_of_the_cache(
         assert list(place.cache.rglob("*.tif"))
         assert "Traceback" not in served.log(), served.log()
         assert served.process.poll() is None
+
+
+def test_a_folder_that_goes_again_and_again(tmp_path: Path, origin: Origin) -> None:
+    """Removed, replaced and purged in mid-request: every answer is whole and right."""
+    wrong: list[object] = []
+    answers = 0
+
+    def visit(seed: int) -> None:
+        nonlocal answers
+        chance = random.Random(seed)
+        try:
+            while not over.is_set():
+                name = f"going-{chance.randrange(6)}.png"
+                rest, size = chance.choice([*SIZES.items()])
+                assert right(asked(place.served, name, rest), name, size)
+                answers += 1
+        except BaseException as error:
+            wrong.append(error)
+
+    over = threading.Event()
+    chance = random.Random(7)
+    with place_at(tmp_path / "cache", origin, workers=2) as place:
+        visitors = [threading.Thread(target=visit, args=(seed,)) for seed in range(4)]
+        for visitor in visitors:
+            visitor.start()
+        end = time.monotonic() + 120
+        while answers < 60 and not wrong and time.monotonic() < end:
+            time.sleep(chance.uniform(0.001, 0.05))
+            fate = chance.choice(["removed", "replaced", "emptied"])
+            if fate == "removed":
+                shutil.rmtree(place.cache, ignore_errors=True)
+            elif fate == "replaced":
+                with contextlib.suppress(OSError):
+                    place.cache.rename(tmp_path / f"old-{time.monotonic_ns()}")
+            else:
+                for folder in list(place.cache.glob("*")):
+                    shutil.rmtree(folder, ignore_errors=True)
+        over.set()
+        for visitor in visitors:
+            visitor.join()
+        assert wrong == []
+        assert answers >= 60
+        assert right(asked(place.served, "going-1.png"), "going-1.png")
+        assert hit(asked(place.served, "going-1.png"))
+        assert "Traceback" not in place.served.log(), place.served.log()
