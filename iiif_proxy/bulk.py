@@ -16,7 +16,7 @@ from celery.utils.time import get_exponential_backoff_interval
 from iiif_proxy.commands import inside
 from iiif_proxy.commands.pace import Pace, origins
 from iiif_proxy.commands.working import Warming, reason
-from iiif_proxy.engine import MAKE, SPLIT, Run, celery
+from iiif_proxy.engine import DEATHS, MAKE, SPLIT, Run, celery
 from iiif_proxy.errors import Busy, NoImage, OriginFailed, OriginTimeout, ProxyError
 from iiif_proxy.proxy import IIIFProxy
 from iiif_proxy.settings import SettingsError, load
@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 PASSING = (Busy, OriginFailed, OriginTimeout, OSError, redis.RedisError)
 TRIES = 5
 LONGEST = 30
-# A task that was under way when so many workers ended is not given to another.
-DEATHS = 4
 # Seconds to tell the command what came of it, should Redis be away; it asks again for the rest.
 SAYING = 20.0
 # Seconds for what is on its way to the cache of all machines.

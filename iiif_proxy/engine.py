@@ -15,6 +15,8 @@ SPLIT = "iiif_proxy.split"
 MAKE = "iiif_proxy.make"
 # Seconds after which a task that a dead worker took is given to another; no task takes so long.
 TAKEN = 900
+# A task that ended more workers than so many is not given to another.
+DEATHS = 2
 # Seconds that what belongs to a run is kept after the last sign of life.
 KEPT = 3600
 # Seconds to wait for an answer of Redis.

@@ -398,6 +398,17 @@ class IIIFProxy:
         ]
         if not_modified(environ, located.etag, located.modified):
             return answers.unchanged([*fields, answers.HIT], start_response)
+        if self.settings.expensive != "wait":
+            bound = self.settings.expensive_pixels
+            later = self.service.postpone(located, environ, bound)
+            if later is not None:
+                smaller = self.settings.expensive == "smaller"
+                entry = self.service.smaller(located) if smaller else None
+                if entry is None:
+                    raise later
+                return answers.stand_in(
+                    environ, start_response, located.media_type, links, entry, later.headers
+                )
         stale = located.source.record.failing_since > 0
         address = self.service.elsewhere(located) if shared and not stale else None
         if address is not None:

@@ -1,6 +1,7 @@
 """From a request to a derivative: source, plan, store, and pixels only when they must be made."""
 
 import contextlib
+import io
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from iiif_proxy.ahead import Ahead
 from iiif_proxy.cluster import Leases
 from iiif_proxy.concurrency import Gate, Gated, Place, SingleFlight, Spare
-from iiif_proxy.errors import NoImage, OriginFailed, SourceChanged
+from iiif_proxy.errors import Busy, NoImage, OriginFailed, SourceChanged
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
-from iiif_proxy.iiif.tiles import tile_factor, tiling
+from iiif_proxy.iiif.tiles import sizes, tile_factor, tiling
 from iiif_proxy.imaging.apart import HERE, Jobs
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
 from iiif_proxy.imaging.look import Look
@@ -25,6 +26,7 @@ from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.imaging.words import said
+from iiif_proxy.later import Later
 from iiif_proxy.located import Located
 from iiif_proxy.paging import Paging
 from iiif_proxy.preparing import Preparing
@@ -122,6 +124,7 @@ class ImageService:
             patience=patience,
             made=self._made,
         )
+        self._later = Later()
         self._retention = retention
         self._leases = leases
         self._purged = purged
@@ -277,6 +280,39 @@ class ImageService:
         if self._show(located.source, environ) and located.also is not None:
             self._derivatives.link(located.key, located.also)
         return found
+
+    def postpone(self, located: Located, environ: Environ, bound: int) -> Busy | None:
+        """Make it in the background if it is not stored and its price is above `bound`.
+
+        Then what to tell who asks. Raises what it came to the last time, if it failed.
+        """
+        plan, key = located.plan, located.key
+        if not located.stored or self.has(located):
+            return None
+        price = self._routes(located, environ).price(plan.box, plan.width, plan.height)
+        if price < bound:
+            return None
+        # The request ends before this is made.
+        asked = {**environ, "REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO()}
+
+        def make() -> None:
+            self.derive(located, asked).entry.close()
+
+        return self._later.submit(f"{key.group}/{key.version}/{key.name}", make)
+
+    def smaller(self, located: Located) -> Entry | None:
+        """The same at less pixels, if that is stored: the largest."""
+        info, plan = located.info, located.plan
+        steps = [(-(-plan.width // 2**n), -(-plan.height // 2**n)) for n in range(1, 6)]
+        if plan.box == Box(0, 0, info.width, info.height):
+            found = sizes(info, self.limits, self.features)
+            steps += [(w, h) for w, h in found if w < plan.width and h < plan.height]
+        for width, height in sorted(set(steps), reverse=True):
+            less = replace(plan, width=width, height=height)
+            entry = self._derivatives.get(located.named(stored_name(less, info, self.limits)))
+            if entry is not None:
+                return entry
+        return None
 
     def _make_once(self, located: Located, environ: Environ) -> Derivative:
         store = self._store(located)

@@ -361,6 +361,15 @@ class Settings:
         boolean, "on", "make the neighbours of a tile while nothing else is asked for"
     )
     queue_timeout: float = setting(seconds, "20s", "longest wait for a turn before 503")
+    expensive: str = setting(
+        one_of("wait", "later", "smaller"),
+        "wait",
+        "who asks for what takes long and is not stored: waits; or has 503 with Retry-After at"
+        " once, while it is made; or a smaller one meanwhile, if there is one",
+    )
+    expensive_pixels: int = setting(
+        number(1), "25000000", "what must be decoded for it: from so many pixels on it takes long"
+    )
     workers: int = setting(
         number(0, 1024), "0", "processes of `serve`; 0: one a core, two at least"
     )

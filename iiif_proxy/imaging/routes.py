@@ -161,6 +161,17 @@ class Routes:
         found = self._sessions.get(self._key)
         return found if found is not None and found.covers(box, width, height) else None
 
+    def price(self, box: Box, width: int, height: int) -> int:
+        """The pixels to be decoded and answered before this is there; the file is not opened."""
+        info = self._info
+        few = info.tile_width or info.format in DRAWN
+        if few or self.session(box, width, height) is not None:
+            return width * height
+        if (box.width, box.height) != (info.width, info.height):
+            return info.width * info.height + width * height
+        reader = Reader(os.devnull, info, reading=self._reading, look=self._look)
+        return reader.cost(box, width, height)
+
     def wants_session(self, box: Box, width: int, height: int, tile: bool) -> bool:
         """Whether this is best read from a session, open or to be opened.
 

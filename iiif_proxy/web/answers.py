@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from wsgiref.util import FileWrapper
 
@@ -109,6 +109,31 @@ def image(
         state = (state[0], f"{state[1]}; detail=stale")
     start_response("200 OK", [*headers, ("Content-Length", str(entry.size)), state])
     return body
+
+
+def stand_in(
+    environ: Environ,
+    start_response: StartResponse,
+    media_type: str,
+    links: str,
+    entry: Entry,
+    more: Mapping[str, str],
+) -> Iterable[bytes]:
+    """200 with another image than was asked for, which nobody may keep."""
+    with entry:
+        body = entry.read()
+    fields = [
+        *CORS,
+        ("Content-Type", media_type),
+        ("Content-Length", str(len(body))),
+        ("Link", links),
+        ("Cache-Control", "no-store"),
+        *more.items(),
+        NOSNIFF,
+        (MISS[0], f"{MISS[1]}; detail=smaller"),
+    ]
+    start_response("200 OK", fields)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def document(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from iiif_proxy.engine import QUEUE
+from iiif_proxy.engine import DEATHS, QUEUE
 from tests.bulk.conftest import HELD, Bulk
 
 NAMES = ["large.png", *(f"{300 + n}x200.png" for n in range(8))]
@@ -58,6 +58,18 @@ def test_a_process_of_a_worker_is_killed_in_mid_job(bulk: Bulk) -> None:
     bulk.go.set()
     assert bulk.ended(warm) == 0, bulk.said()
     assert len(bulk.images()) >= 1
+
+
+def test_what_ends_all_its_workers_is_given_up(bulk: Bulk) -> None:
+    worker = bulk.worker()
+    warm = bulk.warm("--patience", "9999", "--only", "!60,60", f"{HELD}311x200.png", "312x200.png")
+    for death in range(1 + DEATHS):
+        bulk.until(lambda least=death: len(bulk.asked()) > least)
+        children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+    assert bulk.ended(warm) == 1, bulk.said()
+    assert "Its workers end whenever they make it." in bulk.said().rpartition("Not made:")[2]
+    assert len(bulk.images()) == 1
 
 
 def test_redis_is_killed_in_mid_job_and_comes_back_empty(bulk: Bulk) -> None:

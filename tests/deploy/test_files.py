@@ -12,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from ruamel.yaml import YAML
 
 from iiif_proxy import __version__, metrics
+from iiif_proxy.engine import QUEUE
 from iiif_proxy.settings import FIELDS, variable
 from iiif_proxy.web.telling import Checks, Stores
 from tests.deploy.conftest import DEPLOY
@@ -87,47 +88,26 @@ def test_the_clusters_names_lead_to_each_other() -> None:
     assert [word for word in given if f"redis://{redis}:6379" in word]
 
 
-def test_scaling_is_of_keda_and_asks_for_metrics_that_there_are() -> None:
-    (scaled,) = documents("scaling.yaml")
-    assert (scaled["apiVersion"], scaled["kind"]) == ("keda.sh/v1alpha1", "ScaledObject")
-    spec = scaled["spec"]
-    assert spec["scaleTargetRef"]["name"] == "iiif-proxy"
-    assert spec["minReplicaCount"] < spec["maxReplicaCount"]
-    by_kind = {one["type"]: one["metadata"] for one in spec["triggers"]}
+def test_scaling_is_of_keda_and_asks_for_what_there_is() -> None:
+    sidecars, workers = documents("scaling.yaml")
+    (deployed,) = documents("workers.yaml")
+    for scaled, target in ((sidecars, "iiif-proxy"), (workers, deployed["metadata"]["name"])):
+        assert (scaled["apiVersion"], scaled["kind"]) == ("keda.sh/v1alpha1", "ScaledObject")
+        assert scaled["spec"]["scaleTargetRef"]["name"] == target
+        assert scaled["spec"]["minReplicaCount"] < scaled["spec"]["maxReplicaCount"]
+        # KEDA takes texts only.
+        for trigger in scaled["spec"]["triggers"]:
+            assert all(isinstance(word, str) for word in trigger["metadata"].values())
+    by_kind = {one["type"]: one["metadata"] for one in sidecars["spec"]["triggers"]}
     assert set(by_kind) == {"cpu", "prometheus"}
-    # KEDA takes texts only.
-    assert all(isinstance(word, str) for one in by_kind.values() for word in one.values())
     asked = set(re.findall(r"iiif_proxy_\w+", by_kind["prometheus"]["query"]))
     assert asked
     assert asked <= names()
-
-
-def test_systemd(need: Judge, tmp_path: Path) -> None:
-    analyze = need("systemd-analyze")
-    unit = tmp_path / "iiif-proxy.service"
-    text = (DEPLOY / "iiif-proxy.service").read_text()
-    unit.write_text(text.replace("/opt/iiif-proxy/bin/iiif-proxy serve", "/bin/true serve"))
-    assert run(analyze, "verify", unit) == ""
-    level = run(analyze, "security", "--offline=true", "--threshold=20", unit)
-    assert re.search(r"exposure level for iiif-proxy.service: [01]\.\d OK", level)
-
-
-@pytest.mark.parametrize("name", ["nginx-cache.conf", "nginx-cluster.conf"])
-def test_gixy(judge: Judge, name: str) -> None:
-    """Without what it says of $http_host: the visitor's host and port are what info.json names."""
-    output = run(judge("gixy"), "--skips", "host_spoofing", DEPLOY / name)
-    assert not re.search(r"(?:Medium|High): [1-9]", output), output
-
-
-def test_the_two_caching_fronts_differ_in_their_upstream_only() -> None:
-    def directives(name: str) -> list[str]:
-        lines = (DEPLOY / name).read_text().splitlines()
-        return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-
-    one, two = directives("nginx-cache.conf"), directives("nginx-compose.conf")
-    assert [pair for pair in zip(one, two, strict=True) if pair[0] != pair[1]] == [
-        ("server unix:/run/iiif-proxy/socket;", "server iiif-proxy:8182;")
-    ]
+    (queue,) = [one["metadata"] for one in workers["spec"]["triggers"]]
+    assert queue["listName"] == QUEUE
+    broker = "redis://{}:6379/{}".format(queue["address"].partition(".")[0], queue["databaseIndex"])
+    kustomized = (CLUSTER / "kustomization.yaml").read_text()
+    assert f"IIIF_PROXY_BROKER={broker}\n" in kustomized
 
 
 def test_the_two_fronts_of_several_differ_in_their_upstream_only() -> None:
@@ -188,5 +168,5 @@ def test_settings_named_in_deploy_exist() -> None:
 
 
 def test_version_of_the_image_is_ours() -> None:
-    text = (DEPLOY / "kubernetes" / "deployment.yaml").read_text()
-    assert f"image: iiif-proxy:{__version__}\n" in text
+    for path in (DEPLOY / "kubernetes" / "deployment.yaml", CLUSTER / "workers.yaml"):
+        assert f"image: iiif-proxy:{__version__}\n" in path.read_text()
