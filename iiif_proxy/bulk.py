@@ -15,8 +15,8 @@ from celery.utils.time import get_exponential_backoff_interval
 
 from iiif_proxy.commands import inside
 from iiif_proxy.commands.pace import Pace, origins
-from iiif_proxy.commands.working import Warming, reason
-from iiif_proxy.engine import DEATHS, MAKE, SPLIT, Run, celery
+from iiif_proxy.commands.working import Warming, made, reason
+from iiif_proxy.engine import ASKED, DEATHS, MAKE, SPLIT, Run, celery
 from iiif_proxy.errors import Busy, NoImage, OriginFailed, OriginTimeout, ProxyError
 from iiif_proxy.proxy import IIIFProxy
 from iiif_proxy.settings import SettingsError, load
@@ -76,6 +76,16 @@ def make(task: Any, run: str, name: str, image: str, todo: Sequence[str], asked:
     _work(task, run, name, image, todo, asked)
 
 
+def asked(path: str) -> None:
+    """Make what a visitor waits for. (If it fails, the server does it again, and tells.)"""
+    try:
+        made(proxy(), path)
+    except (ProxyError, OSError) as error:
+        log.info("%s was asked for and cannot be made: %s", path, error)
+    flush_all(SHARING)
+
+
+app.task(name=ASKED)(asked)
 app.task(bind=True, name=SPLIT)(split)
 app.task(bind=True, name=MAKE)(make)
 

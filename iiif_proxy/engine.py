@@ -1,6 +1,7 @@
 """Celery as all who take part set it up, and what they tell each other beside it, in Redis.
 
-Only imported where it is asked for (`[bulk]`): by `warm --engine celery` and by its workers.
+Only imported where it is asked for (`[bulk]`): by `warm --engine celery`, by its workers, and by
+servers that give them what takes long.
 """
 
 import json
@@ -9,10 +10,12 @@ from typing import Any
 
 import redis
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 QUEUE = "iiif-proxy"
 SPLIT = "iiif_proxy.split"
 MAKE = "iiif_proxy.make"
+ASKED = "iiif_proxy.asked"
 # Seconds after which a task that a dead worker took is given to another; no task takes so long.
 TAKEN = 900
 # A task that ended more workers than so many is not given to another.
@@ -44,6 +47,32 @@ def celery(broker: str) -> Celery:
         worker_hijack_root_logger=False,
     )
     return app
+
+
+class Requests:
+    """What visitors ask for and takes long, given to the workers. Raises Unsent."""
+
+    # Seconds after which nobody wants it any more: who still asks has it made by the server.
+    EXPIRES = 300
+
+    def __init__(self, broker: str) -> None:
+        self._celery = celery(broker)
+        self._celery.conf.broker_transport_options = {
+            "visibility_timeout": TAKEN,
+            "socket_timeout": 1.0,
+            "socket_connect_timeout": 0.5,
+        }
+
+    def send(self, path: str) -> None:
+        """An image by the path of its request."""
+        try:
+            self._celery.send_task(ASKED, [path], retry=False, expires=self.EXPIRES)
+        except (redis.RedisError, OperationalError, OSError) as cause:
+            raise Unsent(str(cause)) from cause
+
+
+class Unsent(Exception):
+    """The broker does not answer."""
 
 
 class Run:

@@ -19,6 +19,8 @@ LONGEST = 64
 FAULTS, TOLD = 1000, 60.0
 # Before anything was made, and at the most: seconds until it is worth to ask again.
 GUESS, MOST = 2.0, 60
+# Seconds in which somebody else may have it done; then it is done here, and what fails is told.
+HANDED = 60.0
 Job = Callable[[], None]
 
 
@@ -26,6 +28,8 @@ class Later:
     """Jobs by name, first come first served, `THREADS` at a time in this process."""
 
     def __init__(self) -> None:
+        self._handed: TTLCache[str, bool] = TTLCache(FAULTS, HANDED)
+        self._overdue: TTLCache[str, bool] = TTLCache(FAULTS, 2 * HANDED)
         self._some = threading.Condition()
         self._names: set[str] = set()
         self._waiting: deque[tuple[str, Job]] = deque()
@@ -33,16 +37,17 @@ class Later:
         self._took = Recent()
         self._threads: list[threading.Thread] = []
 
-    def submit(self, name: str, job: Job) -> Busy:
+    def submit(self, name: str, job: Job, hand: Callable[[], bool] = lambda: False) -> Busy:
         """Have it done, unless it is on its way already; what to tell who asks.
 
+        `hand` gives it to somebody else, if it can (True): once, and for HANDED seconds.
         Raises what the job raised the last time, once, and Busy when too many wait.
         """
         with self._some:
             fault = self._faults.pop(name, None)
             if fault is not None:
                 raise fault
-            if name not in self._names:
+            if name not in self._names and not self._given(name, hand):
                 if len(self._waiting) >= LONGEST:
                     raise busy(self._seconds())
                 self._names.add(name)
@@ -51,6 +56,14 @@ class Later:
                 self._some.notify()
             after = min(MOST, max(1, math.ceil(self._seconds())))
         return Busy("This image is being made: ask again.", headers={"Retry-After": str(after)})
+
+    def _given(self, name: str, hand: Callable[[], bool]) -> bool:
+        if name in self._handed:
+            return True
+        if name in self._overdue or not hand():
+            return False
+        self._handed[name] = self._overdue[name] = True
+        return True
 
     def idle(self) -> bool:
         return not self._names

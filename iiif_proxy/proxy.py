@@ -46,7 +46,15 @@ from iiif_proxy.web.headers import (
     not_modified,
 )
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import circuits_of, extras_of, link_of, outside, presets_of, service_of
+from iiif_proxy.wiring import (
+    circuits_of,
+    extras_of,
+    link_of,
+    outside,
+    presets_of,
+    requests_of,
+    service_of,
+)
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -134,6 +142,7 @@ class IIIFProxy:
         )
         use(self._addresses)
         self._extras = extras_of(settings)
+        self._requests = requests_of(settings)
         self._prefix = settings.prefix
         # By host, path, and with a policy what answers go by.
         self._hot: dict[tuple[str | None, ...], Hot] = {}
@@ -364,6 +373,15 @@ class IIIFProxy:
         ]
         return answers.document(environ, start_response, document, fields)
 
+    def _handed(self, request: ImageRequest, located: Located) -> bool:
+        """Whether workers elsewhere will make it, and put it where all machines find it."""
+        if self._requests is None:
+            return False
+        service, api = self.service, request.api
+        params = api.canonical(located.plan, located.info, service.limits, service.features)
+        head = f"{self._prefix}/{api.NUMBER}/{urls.encode(request.identifier)}"
+        return self._requests(f"{head}/{params}")
+
     def _image(
         self, request: ImageRequest, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
@@ -400,7 +418,11 @@ class IIIFProxy:
             return answers.unchanged([*fields, answers.HIT], start_response)
         if self.settings.expensive != "wait":
             bound = self.settings.expensive_pixels
-            later = self.service.postpone(located, environ, bound)
+
+            def hand() -> bool:
+                return self._handed(request, located)
+
+            later = self.service.postpone(located, environ, bound, hand)
             if later is not None:
                 smaller = self.settings.expensive == "smaller"
                 entry = self.service.smaller(located) if smaller else None

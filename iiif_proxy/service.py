@@ -281,8 +281,11 @@ class ImageService:
             self._derivatives.link(located.key, located.also)
         return found
 
-    def postpone(self, located: Located, environ: Environ, bound: int) -> Busy | None:
-        """Make it in the background if it is not stored and its price is above `bound`.
+    def postpone(
+        self, located: Located, environ: Environ, bound: int, hand: Callable[[], bool]
+    ) -> Busy | None:
+        """Make it in the background if it is not stored and its price is above `bound`, unless
+        `hand` gives it to others.
 
         Then what to tell who asks. Raises what it came to the last time, if it failed.
         """
@@ -298,7 +301,7 @@ class ImageService:
         def make() -> None:
             self.derive(located, asked).entry.close()
 
-        return self._later.submit(f"{key.group}/{key.version}/{key.name}", make)
+        return self._later.submit(f"{key.group}/{key.version}/{key.name}", make, hand)
 
     def smaller(self, located: Located) -> Entry | None:
         """The same at less pixels, if that is stored: the largest."""

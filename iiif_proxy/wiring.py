@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -51,6 +52,7 @@ from iiif_proxy.web.peers import Peers
 
 B = TypeVar("B")
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+log = logging.getLogger(__name__)
 # Of the derivative cache's bound, for what is remembered of sources.
 RECORDS_SHARE = 50
 # And for all tiles of one source, made before they are asked for (0.2 to 0.5 bytes a pixel).
@@ -245,6 +247,31 @@ def link_of(settings: Settings) -> Link | None:
     except ValueError as cause:
         fault = f"does not do: {cause}"
     raise SettingsError([f"IIIF_PROXY_REDIS: {fault}"])
+
+
+def requests_of(settings: Settings) -> Callable[[str], bool] | None:
+    """Gives workers a request by its path, where they and this machine share what they make.
+
+    (True if it is given.) Raises SettingsError.
+    """
+    if settings.expensive == "wait" or settings.broker is None or settings.cache_url is None:
+        return None
+    try:
+        from iiif_proxy.engine import Requests, Unsent
+    except ImportError:
+        fault = "needs more than is installed here: pip install 'iiif-proxy[bulk]'"
+        raise SettingsError([f"IIIF_PROXY_BROKER: {fault}"]) from None
+    requests = Requests(settings.broker)
+
+    def give(path: str) -> bool:
+        try:
+            requests.send(path)
+        except Unsent as cause:
+            log.warning("the queue does not answer, so it is made here: %s", cause)
+            return False
+        return True
+
+    return give
 
 
 def elsewhere_of(settings: Settings, derivatives: Store) -> Elsewhere | None:

@@ -75,12 +75,16 @@ class Warming:
 
     def make(self, path: str) -> Made:
         """Raises ProxyError."""
-        settings = self._proxy.settings
-        request = urls.parse(path, settings.prefix, settings.default_version)
-        assert isinstance(request, ImageRequest)
-        _, derivative = derived(self._proxy, request)
-        with derivative.entry as entry:
-            return not derivative.hit, entry.size
+        return made(self._proxy, path)
+
+
+def made(proxy: IIIFProxy, path: str) -> Made:
+    """An image by the path of its request. Raises ProxyError."""
+    request = urls.parse(path, proxy.settings.prefix, proxy.settings.default_version)
+    assert isinstance(request, ImageRequest)
+    _, derivative = derived(proxy, request)
+    with derivative.entry as entry:
+        return not derivative.hit, entry.size
 
 
 class Progress:
