@@ -17,12 +17,13 @@ from iiif_proxy.iiif.urls import encode
 from iiif_proxy.offering import Offering
 from iiif_proxy.service import ImageService
 from iiif_proxy.settings import Settings
+from iiif_proxy.sharing import bucket_of, link_of
 from iiif_proxy.stores.bucket import Away, Bucket
 from iiif_proxy.values import BUCKETS
 from iiif_proxy.web.own import Links, Own, Room
 from iiif_proxy.web.pages.presets import menu
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import bucket_of, bucket_source_of, features_of, link_of, records_size
+from iiif_proxy.wiring import bucket_source_of, features_of, records_size
 
 
 def own_of(

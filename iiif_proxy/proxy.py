@@ -34,6 +34,7 @@ from iiif_proxy.located import Located
 from iiif_proxy.offering import Offering
 from iiif_proxy.people import annotations_of, own_of
 from iiif_proxy.settings import load
+from iiif_proxy.sharing import circuits_of, link_of, requests_of
 from iiif_proxy.sources.arrival import SourceImage
 from iiif_proxy.templating import Addresses, Urls, use
 from iiif_proxy.upstream import raw_target
@@ -46,15 +47,7 @@ from iiif_proxy.web.headers import (
     not_modified,
 )
 from iiif_proxy.web.peers import Peers
-from iiif_proxy.wiring import (
-    circuits_of,
-    extras_of,
-    link_of,
-    outside,
-    presets_of,
-    requests_of,
-    service_of,
-)
+from iiif_proxy.wiring import extras_of, outside, presets_of, service_of
 
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]

@@ -2,32 +2,26 @@
 
 import contextlib
 import io
-import logging
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from iiif_proxy.ahead import Ahead
 from iiif_proxy.cluster import Leases
-from iiif_proxy.concurrency import Gate, Gated, Place, SingleFlight, Spare
+from iiif_proxy.concurrency import Gate, Place, SingleFlight, Spare
 from iiif_proxy.errors import Busy, NoImage, OriginFailed, SourceChanged
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
 from iiif_proxy.iiif.plan import ImageRequest, resolve, stored_name
-from iiif_proxy.iiif.tiles import sizes, tile_factor, tiling
+from iiif_proxy.iiif.tiles import sizes
 from iiif_proxy.imaging.apart import HERE, Jobs
-from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, encode
+from iiif_proxy.imaging.encode import FORMATS, EncodeOptions
 from iiif_proxy.imaging.look import Look
-from iiif_proxy.imaging.pixels import profile_in
-from iiif_proxy.imaging.render import render
-from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.sessions import Sessions
-from iiif_proxy.imaging.sharpen import sharpened
-from iiif_proxy.imaging.words import said
 from iiif_proxy.later import Later
 from iiif_proxy.located import Located
+from iiif_proxy.making import Maker, Working
 from iiif_proxy.paging import Paging
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
@@ -35,18 +29,14 @@ from iiif_proxy.sources.record import hashed
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
 from iiif_proxy.stores.elsewhere import Address, Elsewhere
 from iiif_proxy.stores.retention import Retention
-from iiif_proxy.telling import ToldGate, stage
+from iiif_proxy.telling import ToldGate
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from iiif_proxy.imaging.watermark import Watermark
     from iiif_proxy.ranges import ByteSource
     from iiif_proxy.sources.arrival import SourceImage
     from iiif_proxy.sources.cache import SourceCache
     from iiif_proxy.sources.held import Held
 
-log = logging.getLogger(__name__)
 Environ = dict[str, Any]
 Found = TypeVar("Found")
 # So often a source may change while it is looked at.
@@ -103,8 +93,6 @@ class ImageService:
         self._unkept = NullStore()
         self._flights = flights
         self._gate = ToldGate(gate)
-        self._options = options
-        self._look = look
         self._recipe = recipe
         self._publisher = publisher
         self._sessions = sessions
@@ -124,12 +112,25 @@ class ImageService:
             patience=patience,
             made=self._made,
         )
+        self._maker = Maker(
+            sources,
+            sessions,
+            self._preparing,
+            self._working,
+            self._gate,
+            features=features,
+            limits=limits,
+            options=options,
+            look=look,
+            reading=paging.reading,
+            jobs=jobs,
+            patience=patience,
+        )
         self._later = Later()
         self._retention = retention
         self._leases = leases
         self._purged = purged
         self._elsewhere = elsewhere
-        self._jobs = jobs
         self._patience = patience
 
     def info(self, identifier: str, environ: Environ) -> "tuple[SourceImage, ImageInfo]":
@@ -292,7 +293,7 @@ class ImageService:
         plan, key = located.plan, located.key
         if not located.stored or self.has(located):
             return None
-        price = self._routes(located, environ).price(plan.box, plan.width, plan.height)
+        price = self._maker.routes(located, environ).price(plan.box, plan.width, plan.height)
         if price < bound:
             return None
         # The request ends before this is made.
@@ -327,7 +328,7 @@ class ImageService:
             spare = self._spare.enter(self.busy, self._patience)
             try:
                 with nullcontext() if located.kept else spare, Place(self._gate, extra) as place:
-                    writer = self._writer(located, environ, place)
+                    writer = self._maker.writer(located, environ, place)
                     entry = store.put(located.key, writer, located.modified)
                 self._made(located, located.key)
                 return entry
@@ -356,118 +357,13 @@ class ImageService:
         if not located.stored:
             return False
         pixels = info.width * info.height
-        return pixels >= DEAR and not self._routes(located, environ).session(
+        return pixels >= DEAR and not self._maker.routes(located, environ).session(
             plan.box, plan.width, plan.height
         )
 
     def _made(self, located: Located, key: Key) -> None:
         if self._retention is not None and located.owner is not None and located.stored:
             self._retention.note(key, located.owner)
-
-    def _writer(
-        self, located: Located, environ: Environ, gate: Gated
-    ) -> Callable[[BinaryIO], None]:
-        """Make the pixels now; what is returned encodes them into a file.
-
-        Of a JPEG that need not be decoded, it is all done in writing.
-        """
-        straight = self._straight(located, environ, gate)
-        if straight is None:
-            return self._by_pixels(located, environ, gate)
-
-        def write(file: BinaryIO) -> None:
-            with self._working, stage("encode"):
-                done = straight(file)
-            if not done:
-                self._by_pixels(located, environ, gate)(file)
-
-        return write
-
-    def _straight(
-        self, located: Located, environ: Environ, gate: Gated
-    ) -> Callable[[BinaryIO], bool] | None:
-        if not self._options.jpeg_lossless or self._mark(located) is not None:
-            return None
-        routes, plan = self._routes(located, environ), located.plan
-        tile = self._is_tile(located)
-        return routes.straight(plan, tile, self._options, gate, self._patience)
-
-    def _by_pixels(
-        self, located: Located, environ: Environ, gate: Gated
-    ) -> Callable[[BinaryIO], None]:
-        plan = located.plan
-        with self._working:
-            with stage("decode"):
-                read = self._pixels(located, environ, gate)
-            with stage("transform"):
-                pixels = render(read, plan, self._look, self._mark(located))
-
-        def write(file: BinaryIO) -> None:
-            with self._working, stage("encode"):
-                words = said(plan, located.info, self._options.rights)
-                encode(pixels, plan.format, file, self._options, profile_in(pixels), words)
-
-        return write
-
-    def _mark(self, located: Located) -> "Watermark | None":
-        """What is laid on this answer, if anything is."""
-        mark = self._look.mark
-        if mark is None or not mark.on(located.plan, located.info, self._is_tile(located)):
-            return None
-        return mark
-
-    def _pixels(self, located: Located, environ: Environ, gate: Gated) -> "Image":
-        plan = located.plan
-
-        def read(box: Box, width: int, height: int) -> "Image":
-            return self._read(located, environ, gate, box, width, height)
-
-        percent = self._look.sharpen
-        return sharpened(read, located.info, plan.box, plan.width, plan.height, percent)
-
-    def _read(
-        self, located: Located, environ: Environ, gate: Gated, box: Box, width: int, height: int
-    ) -> "Image":
-        """By the cheapest way: an open session, a kept level, a light decode, a new session."""
-        routes = self._routes(located, environ)
-        tile = self._is_tile(located)
-        if routes.wants_session(box, width, height, tile):
-            image, begun = routes.tile(box, width, height, self._patience, gate)
-            if begun is not None and tile:
-                self._preparing.opened(located, begun)
-            if image is not None:
-                if tile:
-                    self._preparing.cut(located, routes)
-                return image
-        kept = self._preparing.kept_level(located)
-        if kept is not None:
-            return kept
-
-        def light(box: Box, width: int, height: int) -> "Image":
-            return routes.light(box, width, height, self._gate, self._patience)
-
-        image = routes.light(box, width, height, gate, self._patience)
-        self._preparing.answered(located, light, routes.by_parts)
-        return image
-
-    def _is_tile(self, located: Located) -> bool:
-        plan, info = located.plan, located.info
-        tiles = tiling(info, self.limits, self.features)
-        return tile_factor(plan.box, plan.width, plan.height, info, tiles) is not None
-
-    def _routes(self, located: Located, environ: Environ) -> Routes:
-        return Routes(
-            # With the settings: other processes here may have others.
-            located.named(located.key.version).name,
-            located.info,
-            lambda whole: self._sources.content(located.source, environ, whole),
-            lambda: self._sources.ranges(located.source.record, environ),
-            self._sessions,
-            self._paging.reading(located.page),
-            self._look,
-            self._gate,
-            self._jobs,
-        )
 
     def ruled(self, rules: str) -> None:
         """Another policy is in force: what a static server may answer is found out anew."""
@@ -490,22 +386,6 @@ class ImageService:
         identifier, _ = self._paging.split(identifier)
         self._sources.forget(identifier)
         self._derivatives.purge(group_of(identifier))
-
-
-class Working:
-    """How many are being made, as a context manager."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self.count += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self.count -= 1
 
 
 def steady(look: Callable[[], Found]) -> Found:

@@ -7,9 +7,9 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from iiif_proxy.cluster import Leases, Link, News, Silences
+from iiif_proxy.cluster import Leases, Link, News
 from iiif_proxy.concurrency import Circuits, Gate, KeyLocks, SingleFlight
 from iiif_proxy.errors import ProxyError
 from iiif_proxy.iiif.model import Extras, Features, Limits
@@ -17,7 +17,7 @@ from iiif_proxy.iiif.presets import PresetError, Presets, from_words
 from iiif_proxy.iiif.urls import encode
 from iiif_proxy.imaging.apart import HERE, Apart, Jobs
 from iiif_proxy.imaging.color import converts
-from iiif_proxy.imaging.encode import FORMATS, EncodeOptions, available
+from iiif_proxy.imaging.encode import EncodeOptions, available
 from iiif_proxy.imaging.look import Look
 from iiif_proxy.imaging.memory import frugal
 from iiif_proxy.imaging.reading import Reading
@@ -25,32 +25,29 @@ from iiif_proxy.imaging.resample import Scaling
 from iiif_proxy.imaging.routes import describe, describe_parts
 from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.imaging.watermark import Watermark, font_for, picture
-from iiif_proxy.metrics import SHARED
 from iiif_proxy.paging import Paging
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.ranges import ByteSource
-from iiif_proxy.service import ImageService, etag_of, recipe_of
+from iiif_proxy.service import ImageService, recipe_of
 from iiif_proxy.settings import Settings, SettingsError
+from iiif_proxy.sharing import elsewhere_of, of_bucket, shared
 from iiif_proxy.sources.app import AppSource
 from iiif_proxy.sources.base import Source
 from iiif_proxy.sources.bucket import BucketSource
 from iiif_proxy.sources.cache import SourceCache, some_may_be_shown
 from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.http import HttpSource
-from iiif_proxy.stores.base import Key, NullStore, Store
-from iiif_proxy.stores.bucket import Bucket, opened
+from iiif_proxy.stores.base import NullStore, Store
+from iiif_proxy.stores.bucket import opened
 from iiif_proxy.stores.disk import DiskStore
-from iiif_proxy.stores.elsewhere import Elsewhere
 from iiif_proxy.stores.published import Published
 from iiif_proxy.stores.retention import Retention
 from iiif_proxy.stores.shared import SharedStore
-from iiif_proxy.telling import not_asked, origin_silent
 from iiif_proxy.upstream import Upstream
 from iiif_proxy.values import BUCKETS
 from iiif_proxy.web.errors import guard
 from iiif_proxy.web.peers import Peers
 
-B = TypeVar("B")
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 log = logging.getLogger(__name__)
 # Of the derivative cache's bound, for what is remembered of sources.
@@ -64,10 +61,6 @@ PURGED = "purged"
 LEAST_DECODERS = 4
 # Seconds: a role's credentials may have to be asked for.
 SIGNING_TIMEOUT = 10
-
-
-def circuits_of(link: Link | None) -> Circuits:
-    return Circuits(not_asked, origin_silent, Silences(link) if link else None)
 
 
 def outside(settings: Settings, peers: Peers, circuits: Circuits) -> App:
@@ -234,91 +227,6 @@ def service_of(
 
         news.listen({PURGED: service.forget}, forget_all)
     return service
-
-
-def link_of(settings: Settings) -> Link | None:
-    """The way to what machines share beside the bucket."""
-    if settings.redis is None:
-        return None
-    try:
-        return Link(settings.redis)
-    except ImportError:
-        fault = "needs more than is installed here: pip install 'iiif-proxy[cluster]'"
-    except ValueError as cause:
-        fault = f"does not do: {cause}"
-    raise SettingsError([f"IIIF_PROXY_REDIS: {fault}"])
-
-
-def requests_of(settings: Settings) -> Callable[[str], bool] | None:
-    """Gives workers a request by its path, where they and this machine share what they make.
-
-    (True if it is given.) Raises SettingsError.
-    """
-    if settings.expensive == "wait" or settings.broker is None or settings.cache_url is None:
-        return None
-    try:
-        from iiif_proxy.engine import Requests, Unsent
-    except ImportError:
-        fault = "needs more than is installed here: pip install 'iiif-proxy[bulk]'"
-        raise SettingsError([f"IIIF_PROXY_BROKER: {fault}"]) from None
-    requests = Requests(settings.broker)
-
-    def give(path: str) -> bool:
-        try:
-            requests.send(path)
-        except Unsent as cause:
-            log.warning("the queue does not answer, so it is made here: %s", cause)
-            return False
-        return True
-
-    return give
-
-
-def elsewhere_of(settings: Settings, derivatives: Store) -> Elsewhere | None:
-    """Where visitors are sent for images, if at all."""
-    said = settings.cache_redirect
-    if said is None or not isinstance(derivatives, SharedStore):
-        return None
-    return Elsewhere(derivatives, None if said == "presign" else said)
-
-
-def shared(settings: Settings, folder: Path | None, near: Store) -> Store:
-    """The derivative store with the one of all machines behind it, if there is one."""
-    if settings.cache_url is None:
-        return near
-    if folder is None:
-        raise SettingsError(["IIIF_PROXY_CACHE_URL: needs IIIF_PROXY_CACHE_DIR as its near tier"])
-
-    def attributes(key: Key) -> dict[str, str]:
-        kind = FORMATS.get(key.name.rpartition(".")[2])
-        return {
-            "Content-Type": kind.media_type if kind else "application/octet-stream",
-            "Cache-Control": f"max-age={int(settings.max_age)}",
-            "etag": etag_of(key).strip('"'),
-        }
-
-    return SharedStore(
-        near,
-        bucket_of(settings.cache_url),
-        folder / "owed",
-        attributes,
-        lambda outcome: SHARED.labels(outcome).inc(),
-    )
-
-
-def bucket_of(url: str) -> Bucket:
-    return of_bucket("IIIF_PROXY_CACHE_URL", lambda: Bucket(url))
-
-
-def of_bucket(variable: str, make: Callable[[], B]) -> B:
-    """What obstore has a hand in. Raises SettingsError."""
-    try:
-        return make()
-    except ImportError:
-        fault = "needs more than is installed here: pip install 'iiif-proxy[s3]'"
-    except Exception as cause:  # obstore's own, which need not be installed.
-        fault = f"does not do: {cause}"
-    raise SettingsError([f"{variable}: {fault}"])
 
 
 def records_size(settings: Settings) -> int:

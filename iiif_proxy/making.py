@@ -1,0 +1,184 @@
+"""From a located request to pixels, by the cheapest way, and into a file."""
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from iiif_proxy.concurrency import Gated
+from iiif_proxy.iiif.model import Box, Features, Limits
+from iiif_proxy.iiif.tiles import tile_factor, tiling
+from iiif_proxy.imaging.apart import Jobs
+from iiif_proxy.imaging.encode import EncodeOptions, encode
+from iiif_proxy.imaging.look import Look
+from iiif_proxy.imaging.pixels import profile_in
+from iiif_proxy.imaging.reading import Reading
+from iiif_proxy.imaging.render import render
+from iiif_proxy.imaging.routes import Routes
+from iiif_proxy.imaging.sessions import Sessions
+from iiif_proxy.imaging.sharpen import sharpened
+from iiif_proxy.imaging.words import said
+from iiif_proxy.located import Located
+from iiif_proxy.preparing import Preparing
+from iiif_proxy.telling import stage
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from iiif_proxy.imaging.watermark import Watermark
+    from iiif_proxy.sources.cache import SourceCache
+
+Environ = dict[str, Any]
+
+
+class Maker:
+    """Makes what is not stored. `gate` is for work that nobody waits for; `reading` says how a
+    page is read, `patience` how long to wait for a turn (seconds)."""
+
+    def __init__(
+        self,
+        sources: "SourceCache",
+        sessions: Sessions,
+        preparing: Preparing,
+        working: "Working",
+        gate: Gated,
+        *,
+        features: Features,
+        limits: Limits,
+        options: EncodeOptions,
+        look: Look,
+        reading: Callable[[int], Reading],
+        jobs: Jobs,
+        patience: float,
+    ) -> None:
+        self._sources = sources
+        self._sessions = sessions
+        self._preparing = preparing
+        self._working = working
+        self._gate = gate
+        self._features = features
+        self._limits = limits
+        self._options = options
+        self._look = look
+        self._reading = reading
+        self._jobs = jobs
+        self._patience = patience
+
+    def writer(self, located: Located, environ: Environ, gate: Gated) -> Callable[[BinaryIO], None]:
+        """Make the pixels now; what is returned encodes them into a file.
+
+        Of a JPEG that need not be decoded, it is all done in writing.
+        """
+        straight = self._straight(located, environ, gate)
+        if straight is None:
+            return self._by_pixels(located, environ, gate)
+
+        def write(file: BinaryIO) -> None:
+            with self._working, stage("encode"):
+                done = straight(file)
+            if not done:
+                self._by_pixels(located, environ, gate)(file)
+
+        return write
+
+    def _straight(
+        self, located: Located, environ: Environ, gate: Gated
+    ) -> Callable[[BinaryIO], bool] | None:
+        if not self._options.jpeg_lossless or self._mark(located) is not None:
+            return None
+        routes, plan = self.routes(located, environ), located.plan
+        tile = self.is_tile(located)
+        return routes.straight(plan, tile, self._options, gate, self._patience)
+
+    def _by_pixels(
+        self, located: Located, environ: Environ, gate: Gated
+    ) -> Callable[[BinaryIO], None]:
+        plan = located.plan
+        with self._working:
+            with stage("decode"):
+                read = self._pixels(located, environ, gate)
+            with stage("transform"):
+                pixels = render(read, plan, self._look, self._mark(located))
+
+        def write(file: BinaryIO) -> None:
+            with self._working, stage("encode"):
+                words = said(plan, located.info, self._options.rights)
+                encode(pixels, plan.format, file, self._options, profile_in(pixels), words)
+
+        return write
+
+    def _mark(self, located: Located) -> "Watermark | None":
+        """What is laid on this answer, if anything is."""
+        mark = self._look.mark
+        if mark is None or not mark.on(located.plan, located.info, self.is_tile(located)):
+            return None
+        return mark
+
+    def _pixels(self, located: Located, environ: Environ, gate: Gated) -> "Image":
+        plan = located.plan
+
+        def read(box: Box, width: int, height: int) -> "Image":
+            return self._read(located, environ, gate, box, width, height)
+
+        percent = self._look.sharpen
+        return sharpened(read, located.info, plan.box, plan.width, plan.height, percent)
+
+    def _read(
+        self, located: Located, environ: Environ, gate: Gated, box: Box, width: int, height: int
+    ) -> "Image":
+        """By the cheapest way: an open session, a kept level, a light decode, a new session."""
+        routes = self.routes(located, environ)
+        tile = self.is_tile(located)
+        if routes.wants_session(box, width, height, tile):
+            image, begun = routes.tile(box, width, height, self._patience, gate)
+            if begun is not None and tile:
+                self._preparing.opened(located, begun)
+            if image is not None:
+                if tile:
+                    self._preparing.cut(located, routes)
+                return image
+        kept = self._preparing.kept_level(located)
+        if kept is not None:
+            return kept
+
+        def light(box: Box, width: int, height: int) -> "Image":
+            return routes.light(box, width, height, self._gate, self._patience)
+
+        image = routes.light(box, width, height, gate, self._patience)
+        self._preparing.answered(located, light, routes.by_parts)
+        return image
+
+    def is_tile(self, located: Located) -> bool:
+        plan, info = located.plan, located.info
+        tiles = tiling(info, self._limits, self._features)
+        return tile_factor(plan.box, plan.width, plan.height, info, tiles) is not None
+
+    def routes(self, located: Located, environ: Environ) -> Routes:
+        """The ways to its source's pixels."""
+        return Routes(
+            # With the settings: other processes here may have others.
+            located.named(located.key.version).name,
+            located.info,
+            lambda whole: self._sources.content(located.source, environ, whole),
+            lambda: self._sources.ranges(located.source.record, environ),
+            self._sessions,
+            self._reading(located.page),
+            self._look,
+            self._gate,
+            self._jobs,
+        )
+
+
+class Working:
+    """How many are being made, as a context manager."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.count -= 1
