@@ -12,6 +12,8 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from iiif_proxy.cluster import Away, Link
+
 QUEUE = "iiif-proxy"
 SPLIT = "iiif_proxy.split"
 MAKE = "iiif_proxy.make"
@@ -57,17 +59,15 @@ class Requests:
 
     def __init__(self, broker: str) -> None:
         self._celery = celery(broker)
-        self._celery.conf.broker_transport_options = {
-            "visibility_timeout": TAKEN,
-            "socket_timeout": 1.0,
-            "socket_connect_timeout": 0.5,
-        }
+        self._link = Link(broker)
 
     def send(self, path: str) -> None:
         """An image by the path of its request."""
         try:
+            # Celery's own way to a broker that is away takes 6 s to find out.
+            self._link.do(lambda client: client.ping())
             self._celery.send_task(ASKED, [path], retry=False, expires=self.EXPIRES)
-        except (redis.RedisError, OperationalError, OSError) as cause:
+        except (Away, redis.RedisError, OperationalError, OSError) as cause:
             raise Unsent(str(cause)) from cause
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,10 @@ FAILED = pytest.StashKey[bool]()
 for name in list(os.environ):
     if name.startswith("IIIF_PROXY_") or name.lower().endswith("_proxy"):
         del os.environ[name]
+
+# Who begins in the background of a shell has Ctrl-C ignored, and so would all that is begun here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The machine's speed is no property of the code.
 hypothesis.settings.register_profile("here", deadline=None)

@@ -70,6 +70,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._ending: dict[Any, Ending] = {}
         super().init_process()
 
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """gunicorn's own takes a lock here, in a signal's handler: where that interrupted who holds
+        it, or itself (Ctrl-C comes twice, from the terminal and from the arbiter), it waited for
+        ever: one Ctrl-C in thirteen left a process behind."""
+        super(ThreadWorker, self).handle_quit(sig, frame)
+
     def accept(self, listener: Any) -> None:
         """gunicorn's own ends the process, with all that it is about to answer, when there is no
         descriptor for another visitor. Who waits in the kernel's queue can wait on."""
