@@ -128,8 +128,8 @@ def machines(folder: Path, number: int) -> None:
     with RedisServer("redis-server") as redis:
         heard = threading.Event()
         one, two = (News(Link(redis.url), folder / name) for name in ("a", "b"))
-        one.listen({}, lambda: None)
-        two.listen({"purged": lambda what: heard.set()}, lambda: None)
+        one.listen({}, lambda: None, lambda: None)
+        two.listen({"purged": lambda what: heard.set()}, lambda: None, lambda: None)
         leases = Leases(Link(redis.url))
         took = []
         for n in range(number):

@@ -225,7 +225,8 @@ def service_of(
             sources.forget_all()
             near.purge_all()
 
-        news.listen({PURGED: service.forget}, forget_all)
+        # Asked anew, origins tell of most that a purge was for.
+        news.listen({PURGED: service.forget}, forget_all, sources.forget_all)
     return service
 
 

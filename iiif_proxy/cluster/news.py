@@ -47,14 +47,19 @@ class News:
         self._machine = _machine(folder / "machine")
         self._heard: Mapping[str, Callable[[str], object]] = {}
         self._missed: Callable[[], object] = lambda: None
+        self._lost: Callable[[], object] = lambda: None
         self._closed = False
 
     def listen(
-        self, heard: Mapping[str, Callable[[str], object]], missed: Callable[[], object]
+        self,
+        heard: Mapping[str, Callable[[str], object]],
+        missed: Callable[[], object],
+        lost: Callable[[], object],
     ) -> None:
         """From now on: `heard` by kind, for each of the news in order, once a machine; `missed`
-        where nobody knows what was told while this machine was away."""
-        self._heard, self._missed = heard, missed
+        where this machine was away and nobody knows any more what was told, `lost` where Redis has
+        forgotten what it was told, most of which will have been heard."""
+        self._heard, self._missed, self._lost = heard, missed, lost
         self.after_fork()
         _all.add(self)
 
@@ -104,6 +109,7 @@ class News:
                 place.number = here = told  # A new machine has nothing to forget.
             elif here > told:
                 log.warning("Redis has lost what it was told: news from before may be missing")
+                self._lost()
                 place.number = here = 0
         return here
 

@@ -32,10 +32,13 @@ class Machine:
 
     def __init__(self, url: str, folder: Path) -> None:
         self.heard: list[str] = []
-        self.missed = 0
+        self.missed = self.lost = 0
         self.link = Link(url, pause=0.05)
         self.news = News(self.link, folder)
-        self.news.listen({"purged": self.heard.append}, self._miss)
+        self.news.listen({"purged": self.heard.append}, self._miss, self._lose)
+
+    def _lose(self) -> None:
+        self.lost += 1
 
     def _miss(self) -> None:
         self.missed += 1
@@ -69,15 +72,19 @@ def test_each_other_machine_hears_once(machine: Callable[[str], Machine]) -> Non
     said = [f"{n} ü%2F" for n in range(30)]
     for what in said:
         one.news.tell("purged", what)
-    until(lambda: len(other.heard) + len(second.heard) == len(third.heard) == len(said))
-    assert sorted(other.heard + second.heard) == sorted(said)
-    assert third.heard == said
+    # A machine too busy to send at once may send twice.
+    until(lambda: set(third.heard) == set(other.heard + second.heard) == set(said))
+    until(lambda: len(other.heard) + len(second.heard) == len(third.heard))
+    assert list(dict.fromkeys(third.heard)) == said
     assert one.heard == []
     assert other.missed == third.missed == 0
 
 
 def test_told_while_redis_is_away(machine: Callable[[str], Machine], redis: RedisServer) -> None:
     one, other = machine("a"), machine("b")
+    one.news.tell("purged", "before")
+    until(lambda: set(other.heard) == {"before"})
+    other.heard.clear()
     redis.kill()
     begun = time.monotonic()
     for n in range(20):
@@ -85,9 +92,10 @@ def test_told_while_redis_is_away(machine: Callable[[str], Machine], redis: Redi
     assert time.monotonic() - begun < 15, "nobody waits long for it"
     assert one.link.away
     redis.start()
-    until(lambda: len(other.heard) >= 20)
-    assert sorted(set(other.heard)) == sorted(map(str, range(20)))
+    until(lambda: set(map(str, range(20))) <= set(other.heard))
+    assert set(other.heard) - {"before"} == set(map(str, range(20)))
     until(lambda: not one.link.away)
+    assert (other.lost, other.missed) == (1, 0)
 
 
 def test_who_was_away_makes_up_for_it(
@@ -95,11 +103,11 @@ def test_who_was_away_makes_up_for_it(
 ) -> None:
     one, gone = machine("a"), machine("b")
     one.news.tell("purged", "first")
-    until(lambda: gone.heard == ["first"])
+    until(lambda: set(gone.heard) == {"first"})
     gone.ended()
     one.news.tell("purged", "second")
     again = machine("b")
-    until(lambda: again.heard == ["second"])
+    until(lambda: set(again.heard) == {"second"})
     assert again.missed == 0
 
 
@@ -112,7 +120,7 @@ def test_who_missed_some_forgets_everything(
         one.news.tell("purged", str(n))
     one.link.do(lambda client: client.xtrim(STREAM, maxlen=2, approximate=False))
     again = machine("b")
-    until(lambda: again.heard == ["3", "4"])
+    until(lambda: list(dict.fromkeys(again.heard)) == ["3", "4"])
     assert again.missed == 1
 
 
@@ -130,7 +138,7 @@ def test_one_that_fails_does_not_hold_up_the_rest(machine: Callable[[str], Machi
         one.news.tell("purged", what)
     one.news.tell("unheard of", "x")
     one.link.do(lambda client: client.eval("return 1", 0))
-    until(lambda: heard == ["good"])
+    until(lambda: set(heard) == {"good"})
 
 
 # Leases
