@@ -13,10 +13,12 @@ from iiif_proxy.imaging.look import Look
 from iiif_proxy.imaging.pixels import profile_in
 from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.render import render
+from iiif_proxy.imaging.resample import resample
 from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.imaging.words import said
+from iiif_proxy.keeping import KeptLevels, whole
 from iiif_proxy.located import Located
 from iiif_proxy.preparing import Preparing
 from iiif_proxy.telling import stage
@@ -38,6 +40,7 @@ class Maker:
         self,
         sources: "SourceCache",
         sessions: Sessions,
+        kept: KeptLevels,
         preparing: Preparing,
         working: "Working",
         gate: Gated,
@@ -52,6 +55,7 @@ class Maker:
     ) -> None:
         self._sources = sources
         self._sessions = sessions
+        self._kept = kept
         self._preparing = preparing
         self._working = working
         self._gate = gate
@@ -126,24 +130,31 @@ class Maker:
         self, located: Located, environ: Environ, gate: Gated, box: Box, width: int, height: int
     ) -> "Image":
         """By the cheapest way: an open session, a kept level, a light decode, a new session."""
-        routes = self.routes(located, environ)
+        routes, patience = self.routes(located, environ), self._patience
         tile = self.is_tile(located)
         if routes.wants_session(box, width, height, tile):
-            image, begun = routes.tile(box, width, height, self._patience, gate)
+            image, begun = routes.tile(box, width, height, patience, gate)
             if begun is not None and tile:
                 self._preparing.opened(located, begun)
             if image is not None:
                 if tile:
                     self._preparing.cut(located, routes)
                 return image
-        kept = self._preparing.kept_level(located)
+        kept = self._kept.read(located)
         if kept is not None:
             return kept
 
         def light(box: Box, width: int, height: int) -> "Image":
-            return routes.light(box, width, height, self._gate, self._patience)
+            return routes.light(box, width, height, self._gate, patience)
 
-        image = routes.light(box, width, height, gate, self._patience)
+        level = self._preparing.level(located)
+        if level is not None:
+            # What its reading comes to anyway: a second one in the background is spared.
+            image = routes.light(whole(located.info), level.width, level.height, gate, patience)
+            self._preparing.found_level(located, image)
+            edges = (0, 0, *image.size)
+            return resample(image, edges, width, height, scaling=self._look.scaling)
+        image = routes.light(box, width, height, gate, patience)
         self._preparing.answered(located, light, routes.by_parts)
         return image
 

@@ -14,12 +14,12 @@ from iiif_proxy.imaging.encode import EncodeOptions, encode
 from iiif_proxy.imaging.levels import ARRIVING, WHOLE, LevelsLost
 from iiif_proxy.imaging.look import Look
 from iiif_proxy.imaging.pixels import profile_in
-from iiif_proxy.imaging.reader import Reader
 from iiif_proxy.imaging.render import render
 from iiif_proxy.imaging.routes import Routes
-from iiif_proxy.imaging.session import KEPT_SIDE, Session
+from iiif_proxy.imaging.session import Session
 from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.imaging.words import said
+from iiif_proxy.keeping import VIEW, KeptLevels, level_of, whole
 from iiif_proxy.located import Located
 from iiif_proxy.stores.base import Key, Store
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 # A dozen tiles, in bytes.
 NEIGHBOURS = 4 << 20
-# From this side on an answer is a view and no thumbnail.
-VIEW = 1024
-KEPT_LEVEL = "level.jpg"
-KEPT_AS = EncodeOptions(jpeg_quality=95, jpeg_subsampling="4:4:4")
 BESIDE = ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 BELOW = ((0, 0), (1, 0), (0, 1), (1, 1))
 
@@ -48,6 +44,7 @@ class Preparing:
     def __init__(
         self,
         derivatives: Store,
+        kept: KeptLevels,
         ahead: Ahead,
         *,
         features: Features,
@@ -61,6 +58,7 @@ class Preparing:
         made: Callable[[Located, Key], None],
     ) -> None:
         self._derivatives = derivatives
+        self._kept = kept
         self._ahead = ahead
         self._features = features
         self._limits = limits
@@ -97,12 +95,31 @@ class Preparing:
         large view of the whole image other views: one level is kept for them. (Not after a
         thumbnail, which is asked once.)
         """
-        info, plan = located.info, located.plan
-        whole = plan.box == Box(0, 0, info.width, info.height)
-        if info.tile_width or (by_parts and not whole):
+        info = located.info
+        if info.tile_width or (by_parts and located.plan.box != whole(info)):
             self._guess(located, read)
-        elif self._write_ahead and self._has_room(located) and max(plan.width, plan.height) >= VIEW:
+        elif self._keeps_level(located):
             self._ahead.submit(lambda: self._level(located, read))
+
+    def level(self, located: Located) -> ImageInfo | None:
+        """The level to be kept of this source, if it is just what a view is best made from, and
+        can be taken now: pixels do not wait in a queue."""
+        info, plan = located.info, located.plan
+        level = level_of(info)
+        if level is None or info.tile_width or plan.box != whole(info):
+            return None
+        fine = level.width // 2 < plan.width <= level.width
+        if not fine or not self._keeps_level(located) or not self._ahead.idle():
+            return None
+        return None if self._kept.has(located) else level
+
+    def found_level(self, located: Located, pixels: "Image") -> None:
+        """The pixels of `level`."""
+        self._ahead.submit(lambda: self._level(located, lambda *_: pixels))
+
+    def _keeps_level(self, located: Located) -> bool:
+        view = max(located.plan.width, located.plan.height) >= VIEW
+        return view and self._write_ahead and self._has_room(located)
 
     def _guess(self, located: Located, read: "Read") -> None:
         if self._predict and located.stored and self._room >= NEIGHBOURS:
@@ -111,23 +128,6 @@ class Preparing:
     def _has_room(self, located: Located) -> bool:
         info = located.info
         return located.stored and info.width * info.height // 2 <= self._room
-
-    def kept_level(self, located: Located) -> "Image | None":
-        """The whole image from the level that was kept of its source, if that is fine enough."""
-        info, plan = located.info, located.plan
-        factor = kept_factor(info)
-        width, height = -(-info.width // factor), -(-info.height // factor)
-        fits = plan.width <= width and plan.height <= height
-        if factor == 1 or not fits or plan.box != Box(0, 0, info.width, info.height):
-            return None
-        entry = self._derivatives.get(located.named(KEPT_LEVEL))
-        if entry is None:
-            return None
-        with entry:
-            level = ImageInfo(width, height, "jpeg", gray=info.gray)
-            path = f"/dev/fd/{entry.fileno()}"
-            reader = Reader(path, level, look=self._look)
-            return reader.read(Box(0, 0, width, height), plan.width, plan.height)
 
     def _all_tiles(self, located: Located, session: Session) -> Iterator[None]:
         """Every canonical tile, coarse to fine and from what was asked outwards."""
@@ -158,11 +158,8 @@ class Preparing:
             yield
 
     def _level(self, located: Located, read: "Read") -> Iterator[None]:
-        found = self._derivatives.get(located.named(KEPT_LEVEL))
-        if found is None:
+        if not self._kept.has(located):
             self._keep_level(located, read)
-        else:
-            found.close()
         yield
 
     def _write_tile(
@@ -189,26 +186,9 @@ class Preparing:
         found.close()
 
     def _keep_level(self, located: Located, read: "Read") -> None:
-        """One level of a large source, nearly lossless: other sizes of the whole come from it."""
-        info, factor = located.info, kept_factor(located.info)
-        if factor == 1 or info.alpha:
-            return
-        whole = Box(0, 0, info.width, info.height)
-        pixels = read(whole, -(-info.width // factor), -(-info.height // factor))
-        key = located.named(KEPT_LEVEL)
-        self._derivatives.put(
-            key,
-            lambda file: encode(pixels, "jpg", file, KEPT_AS, profile_in(pixels)),
-        ).close()
-        self._made(located, key)
-
-
-def kept_factor(info: ImageInfo) -> int:
-    """The first power of two that brings the longer side within what is kept."""
-    factor = 1
-    while max(info.width, info.height) > KEPT_SIDE * factor:
-        factor *= 2
-    return factor
+        key = self._kept.keep(located, read)
+        if key is not None:
+            self._made(located, key)
 
 
 def neighbours(plan: Plan, info: ImageInfo, tiles: Tiling) -> Iterator[tuple[Box, int, int]]:

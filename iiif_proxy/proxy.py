@@ -333,7 +333,8 @@ class IIIFProxy:
         if number == 2 and not about.open:
             status = "401 Unauthorized"
             fields.append(("WWW-Authenticate", 'Bearer realm="iiif"'))
-        return answers.document(environ, start_response, document, fields, status)
+        answer = answers.document(environ, start_response, document, fields, status)
+        return answers.Before(answer, lambda: self.service.show(source, environ))
 
     def _manifest(
         self, request: InfoRequest, environ: Environ, start_response: StartResponse

@@ -19,6 +19,7 @@ from iiif_proxy.imaging.apart import HERE, Jobs
 from iiif_proxy.imaging.encode import FORMATS, EncodeOptions
 from iiif_proxy.imaging.look import Look
 from iiif_proxy.imaging.sessions import Sessions
+from iiif_proxy.keeping import KeptLevels
 from iiif_proxy.later import Later
 from iiif_proxy.located import Located
 from iiif_proxy.making import Maker, Working
@@ -99,8 +100,10 @@ class ImageService:
         self._paging = paging
         self._working = Working()
         self._spare = Spare()
+        kept = KeptLevels(derivatives, sessions, look, patience)
         self._preparing = Preparing(
             derivatives,
+            kept,
             Ahead(folder, self.busy),
             features=features,
             limits=limits,
@@ -115,6 +118,7 @@ class ImageService:
         self._maker = Maker(
             sources,
             sessions,
+            kept,
             self._preparing,
             self._working,
             self._gate,
@@ -139,7 +143,6 @@ class ImageService:
 
         def look() -> "tuple[SourceImage, ImageInfo]":
             source = self._opened(name, page, environ)
-            self._show(source, environ)
             return source, self._info(source, page, environ)
 
         return steady(look)
@@ -173,7 +176,7 @@ class ImageService:
         source = self._sources.open(identifier, environ)
         if not source.record.fingerprint:
             source = self._sources.open(identifier, environ, whole=True)
-        self._show(source, environ)
+        self.show(source, environ)
         info = self._info(source, page, environ)
         plan = resolve(request, info, limits or self.limits, self.features)
         name = stored_name(plan, info, self.limits)
@@ -211,7 +214,7 @@ class ImageService:
     def _version(self, source: "SourceImage") -> str:
         return f"{source.record.fingerprint}-{self._recipe}"
 
-    def _show(self, source: "SourceImage", environ: Environ) -> bool:
+    def show(self, source: "SourceImage", environ: Environ) -> bool:
         """Whether a static server answers for this state of the source from now on."""
         record = source.record
         if not record.fingerprint:
@@ -278,7 +281,7 @@ class ImageService:
         entry = self.find(located)
         found = Derivative(entry, True) if entry else self._make_once(located, environ)
         # Again: while the source was still coming, there was no record to show.
-        if self._show(located.source, environ) and located.also is not None:
+        if self.show(located.source, environ) and located.also is not None:
             self._derivatives.link(located.key, located.also)
         return found
 

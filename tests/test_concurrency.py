@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,8 @@ class TestSingleFlight:
         before = len(os.listdir("/proc/self/fd"))
         assert at_once(MANY, ask) == [b"pixels"] * MANY
         assert len(makes) == 1
-        assert len(os.listdir("/proc/self/fd")) == before, "no share is forgotten"
+        # At the most: what tests before this one left open may be closed meanwhile.
+        until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
     def test_what_cannot_be_shared_is_made_by_each_in_turn(self, flights: SingleFlight) -> None:
         running: list[int] = []
@@ -254,14 +256,14 @@ class TestProcesses:
         waits, got, go = threading.Event(), threading.Event(), threading.Event()
         wait = locks._wait
 
-        def slowly(descriptor: int, end: float, took: Recent) -> None:
+        def slowly(descriptor: int, *rest: Any) -> None:
             if threading.current_thread() is thread and not got.is_set():
                 waits.set()
-                wait(descriptor, end, took)
+                wait(descriptor, *rest)
                 got.set()
                 assert go.wait(10)
             else:
-                wait(descriptor, end, took)
+                wait(descriptor, *rest)
 
         inside: list[str] = []
 
@@ -332,6 +334,7 @@ class TestProcesses:
         script = """
 import os, random, sys, threading, time
 from pathlib import Path
+from typing import Any
 from iiif_proxy.concurrency import SingleFlight
 folder = Path(sys.argv[1])
 flights = SingleFlight(folder / "locks")
@@ -368,6 +371,7 @@ for thread in threads: thread.join()
         script = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from iiif_proxy.concurrency import SingleFlight
 flights = SingleFlight(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -392,6 +396,7 @@ while True:
         script = """
 import os, sys, time
 from pathlib import Path
+from typing import Any
 from iiif_proxy.concurrency import SingleFlight
 def make():
     pid = os.fork()

@@ -65,7 +65,8 @@ class SingleFlight:
     ) -> tuple[T, bool]:
         """What `find` finds or else `make` makes, and whether it was made by this call.
 
-        `find` is asked again when it is this caller's turn. Raises what they raise, and Busy after
+        `find` is asked again when it is this caller's turn, and now and then until then: a maker
+        may have shown what is wanted before it is done. Raises what they raise, and Busy after
         `timeout` seconds of waiting (the making itself is not limited).
         """
         end = time.monotonic() + timeout
@@ -92,9 +93,9 @@ class SingleFlight:
         end: float,
     ) -> tuple[T, bool]:
         try:
-            with self._alone(key, end):
+            with self._alone(key, end, find) as early:
                 try:
-                    found = find()
+                    found = find() if early is None else early
                     if found is not None:
                         return found, False
                     begun = time.monotonic()
@@ -108,10 +109,12 @@ class SingleFlight:
         finally:
             self._land(key, flight)
 
-    def _alone(self, key: str, end: float) -> contextlib.AbstractContextManager[None]:
+    def _alone(
+        self, key: str, end: float, find: Callable[[], T | None]
+    ) -> contextlib.AbstractContextManager[T | None]:
         if self._locks is None:
             return contextlib.nullcontext()
-        return self._locks.hold(key, end, self._took)
+        return self._locks.hold(key, end, self._took, find)
 
     def _land(
         self, key: str, flight: _Flight, value: object = None, error: Exception | None = None

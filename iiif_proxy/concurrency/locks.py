@@ -8,11 +8,13 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from iiif_proxy.concurrency.recent import Recent, busy
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 QUIET_SECONDS = 60.0
 # How often a lock of another process is tried: at first quickly, at most every 25 ms.
@@ -40,36 +42,51 @@ class KeyLocks:
         _all.add(self)
 
     @contextlib.contextmanager
-    def hold(self, key: str, end: float, took: Recent) -> Iterator[None]:
-        """Hold the lock of `key`. Raises Busy when the monotonic clock is at `end`."""
+    def hold(
+        self,
+        key: str,
+        end: float,
+        took: Recent,
+        meanwhile: Callable[[], T | None] = lambda: None,
+    ) -> Iterator[T | None]:
+        """Hold the lock of `key`, or give what `meanwhile` finds while another holds it.
+
+        Raises Busy when the monotonic clock is at `end`.
+        """
         name = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         path = f"{self._folder}/{name}"
-        descriptor = self._locked(path, end, took)
+        descriptor, found = self._locked(path, end, took, meanwhile)
         try:
-            yield
+            yield found
         finally:
             if descriptor is not None:
                 self._unlock(path, descriptor)
 
-    def _locked(self, path: str, end: float, took: Recent) -> int | None:
-        """The lock's descriptor, or None if there can be no locks. Raises Busy."""
+    def _locked(
+        self, path: str, end: float, took: Recent, meanwhile: Callable[[], T | None]
+    ) -> tuple[int | None, T | None]:
+        """The lock's descriptor, or None if there can be no locks, or something was found.
+
+        Raises Busy.
+        """
+        found = None
         try:
-            while True:
+            while found is None:
                 descriptor = self._open(path)
                 try:
-                    _wait(descriptor, end, took)
+                    found = _wait(descriptor, end, took, meanwhile)
                     # Its last holder removed it while it was waited for: then it locks nothing.
-                    if _is_at(descriptor, path):
+                    if found is None and _is_at(descriptor, path):
                         with self._guard:
                             self._held.add(descriptor)
-                        return descriptor
+                        return descriptor, None
                 except BaseException:
                     os.close(descriptor)
                     raise
                 os.close(descriptor)
         except OSError as refusal:
             self._refused(refusal)
-            return None
+        return None, found
 
     def _open(self, path: str) -> int:
         flags = os.O_RDWR | os.O_CREAT
@@ -125,18 +142,21 @@ class KeyLocks:
                 os.close(descriptor)
 
 
-def _wait(descriptor: int, end: float, took: Recent) -> None:
+def _wait(descriptor: int, end: float, took: Recent, meanwhile: Callable[[], T | None]) -> T | None:
     pause = TRY
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return None
         except BlockingIOError:
             left = end - time.monotonic()
             if left <= 0:
                 raise busy(took.seconds) from None
         time.sleep(min(pause, left))
         pause = min(pause * 1.25, TRY_MOST)
+        found = meanwhile()
+        if found is not None:
+            return found
 
 
 def _is_at(descriptor: int, path: str) -> bool:

@@ -13,20 +13,19 @@ from iiif_proxy.concurrency import Gated
 from iiif_proxy.iiif.model import Box, ImageInfo, Plan
 from iiif_proxy.imaging import jp2area, lossless
 from iiif_proxy.imaging.apart import HERE, Jobs
-from iiif_proxy.imaging.color import prepared, unchanged
-from iiif_proxy.imaging.decode import streamed, streams
+from iiif_proxy.imaging.color import unchanged
 from iiif_proxy.imaging.encode import EncodeOptions
 from iiif_proxy.imaging.formats import opened
-from iiif_proxy.imaging.jobs import kept_as
 from iiif_proxy.imaging.levels import WHOLE, Levels, LevelsLost
 from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.openers import Jpeg2000
 from iiif_proxy.imaging.orientation import orientation_of
 from iiif_proxy.imaging.reader import Reader, probe
 from iiif_proxy.imaging.reading import Reading, load
-from iiif_proxy.imaging.session import Facts, Overview, Session
+from iiif_proxy.imaging.session import Overview, Session
 from iiif_proxy.imaging.sessions import Sessions, Start
 from iiif_proxy.imaging.signatures import HEAD, sniff
+from iiif_proxy.imaging.starts import COPIES, of_jpeg
 from iiif_proxy.imaging.tiff import Tiff
 from iiif_proxy.imaging.words import said
 from iiif_proxy.ranges import ByteSource, FileSource, Parts
@@ -49,8 +48,6 @@ BYTES_A_PIXEL = 4
 FRAIL = ("avif", "heif", "pdf", "raw")
 # Drawn at any size: a session would only hold pixels that can be had sharper.
 DRAWN = ("pdf",)
-# How often what cannot be streamed holds all its pixels beside the levels, of 4 bytes each.
-COPIES = 2
 
 
 class _Open:
@@ -349,24 +346,4 @@ class Routes:
 
             return Start(size, mode, facts, whole, room=room(COPIES))
         file = self._file(held)
-        try:
-            image = opened(file, self._reading)
-            convert, profile, stored = prepared(image, self._look)
-        except BaseException:
-            file.close()
-            raise
-        mode = kept_as(stored, self._info)
-        facts = Facts(orientation_of(image), profile)
-        if streams(image, mode):
-            # Of a progressive JPEG libjpeg keeps the coefficients, 3 to 6 bytes a pixel.
-            copies = 1 if self._info.progressive else 0
-            decode = streamed(image, held.read, self._reading.partial, self._reading.seconds)
-            return Start(image.size, mode, facts, decode, file.close, room(copies))
-
-        def put(levels: Levels) -> None:
-            load(image, self._reading)
-            pixels = convert(image)
-            pixels = pixels if pixels.mode == mode else pixels.convert(mode)
-            levels.image(1).im.paste(pixels.im, (0, 0, *image.size))
-
-        return Start(image.size, mode, facts, put, file.close, room(COPIES))
+        return of_jpeg(file, held.read, self._info, self._reading, self._look, room)

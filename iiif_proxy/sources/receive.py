@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,9 @@ TIFF_HEAD, HEAD = 16, 1 << 16
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Smaller files are fetched: that takes no longer than their directories.
 PARTS_LEAST = 1 << 20
+# Seconds for whoever waits for the header: Python runs one thread at a time, and would go on with
+# the rest first (info.json 1 ms later).
+AFTER_YOU = 0.002
 
 
 class Receiver:
@@ -89,8 +93,11 @@ class Receiver:
                     look_at = incoming.size * 4
                     made = replace(made, info=self._probe(incoming.held.path, False))
                     if made.info is not None:
-                        # First for the other processes: they will not wait for the rest then.
+                        if not other:  # Else nobody may see the one before after this one.
+                            arrival.head(SourceImage(made, incoming.held))
+                            time.sleep(AFTER_YOU)
                         if made.named:
+                            # For the other processes, which then do not wait for the rest.
                             made = self._known.keep(made, arrival.since)
                         arrival.head(SourceImage(made, incoming.held))
                 arrival.grown(incoming.size)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from wsgiref.util import FileWrapper
 
@@ -22,6 +22,20 @@ WHOLE = 1 << 20
 BLOCK = 256 * 1024
 HIT = ("Cache-Status", "iiif-proxy; hit")
 MISS = ("Cache-Status", "iiif-proxy; fwd=miss")
+
+
+class Before:
+    """An answer, and what is done when the server has sent it (PEP 3333, `close`)."""
+
+    def __init__(self, answer: Iterable[bytes], afterwards: Callable[[], object]) -> None:
+        self._answer = answer
+        self._afterwards = afterwards
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._answer)
+
+    def close(self) -> None:
+        self._afterwards()
 
 
 def options(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

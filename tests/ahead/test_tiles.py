@@ -2,12 +2,15 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from iiif_proxy.preparing import KEPT_LEVEL
+from iiif_proxy.iiif.model import Box
+from iiif_proxy.imaging.routes import Routes
+from iiif_proxy.keeping import NAME as KEPT_LEVEL
 from tests.ahead.conftest import (
     SIZE,
     Make,
@@ -177,5 +180,37 @@ def test_a_kept_level_is_as_good(origin: Origin, make: Make, tmp_path: Path) -> 
     origin.routes["/large.jpg"] = reply(500)
     for folder in (site.cache / "sources").glob("[!.]*"):
         folder.rename(tmp_path / folder.name)  # its bytes are not needed
-    ours = site.image("large.jpg/full/1100,/0/default.png")
-    assert psnr(ours, image.resize(ours.size, Image.Resampling.LANCZOS)) > 38
+    for width in (1100, 1500, 400):
+        ours = site.image(f"large.jpg/full/{width},/0/default.png")
+        assert psnr(ours, image.resize(ours.size, Image.Resampling.LANCZOS)) > 38, width
+    sessions = site.app.service._sessions._sessions
+    assert [name for name in sessions if name.endswith("-level")], "it stays in memory"
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+def test_a_view_is_made_from_the_level_that_it_leaves(
+    origin: Origin, make: Make, monkeypatch: pytest.MonkeyPatch, turn: int
+) -> None:
+    """What a large view decodes is what is kept of it: nothing is decoded twice."""
+    read: list[tuple[int, int]] = []
+    light = Routes.light
+
+    def counting(self: Routes, box: Box, width: int, height: int, *rest: Any) -> Image.Image:
+        read.append((width, height))
+        return light(self, box, width, height, *rest)
+
+    monkeypatch.setattr(Routes, "light", counting)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    image = photograph((6400, 4800))
+    origin.routes["/large.jpg"] = serving(encoded(image, exif=exif))
+    site = make()
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded(image, exif=exif))))
+    level = upright.reduce(4).size
+    ours = site.image("large.jpg/full/1150,/0/default.png")
+    assert psnr(ours, upright.resize(ours.size, Image.Resampling.LANCZOS)) > 38
+    until(lambda: KEPT_LEVEL in site.stored())
+    assert read == [level]
+    again = site.image("large.jpg/full/1151,/0/default.png")
+    assert psnr(again, upright.resize(again.size, Image.Resampling.LANCZOS)) > 38
+    assert read == [level]

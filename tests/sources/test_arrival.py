@@ -11,6 +11,7 @@ import pytest
 
 from iiif_proxy.errors import Busy, OriginFailed, OriginTimeout, ProxyError
 from iiif_proxy.sources import contents
+from iiif_proxy.sources.arrival import SourceImage
 from iiif_proxy.sources.contents import Contents
 from iiif_proxy.stores.disk import DiskStore
 from tests.servers import Exchange, Origin, reply
@@ -89,6 +90,29 @@ def test_content_waits_for_all_and_reads_along(origin: Origin, make: Make) -> No
     known = cache.open("a.jpg", {})
     assert known.held is None
     assert Path(cache.content(known, {}).path).read_bytes() == LARGE
+    assert len(origin.requests) == 1
+
+
+def test_another_process_that_asks_before_the_header_waits_for_that_alone(
+    origin: Origin, make: Make
+) -> None:
+    gates, handler = pieces(LARGE, 100, 30_000, ETag='"1"')
+    origin.routes["/a.jpg"] = handler  # type: ignore[assignment]  # a handler
+    here, elsewhere = make(), make()
+    seen: list[SourceImage] = []
+    threads = [
+        threading.Thread(target=lambda cache=cache: seen.append(cache.open("a.jpg", {})))
+        for cache in (here, elsewhere)
+    ]
+    threads[0].start()
+    until(lambda: origin.requests)
+    threads[1].start()
+    gates[0].set()
+    for thread in threads:
+        thread.join(10)
+    assert len(seen) == 2, "the last gate is closed still"
+    gates[1].set()
+    assert b"".join(iter_read(elsewhere.content(seen[1], {}))) == LARGE
     assert len(origin.requests) == 1
 
 
@@ -364,7 +388,7 @@ def test_waiting_has_a_limit_of_its_own(origin: Origin, make: Make) -> None:
     origin.routes["/a.jpg"] = slowly = Slowly(LARGE, ETag='"1"')
     cache = make(patience=0.2)
     image = cache.open("a.jpg", {})
-    known = cache.open("a.jpg", {})
+    known = SourceImage(image.record)
     begun = time.monotonic()
     with pytest.raises(OriginTimeout):
         cache.content(known, {})
