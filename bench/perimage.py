@@ -13,7 +13,7 @@ from bench.common import path_of
 from bench.server import Sidecar, origin, sidecar
 from iiif_proxy.iiif.model import Features, ImageInfo, Limits
 from iiif_proxy.iiif.tiles import tile_boxes, tiling
-from iiif_proxy.preparing import KEPT_LEVEL
+from iiif_proxy.keeping import NAME as KEPT_LEVEL
 from iiif_proxy.stores.sweep import cost
 from tests.ahead.conftest import encoded, photograph
 
