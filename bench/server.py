@@ -113,7 +113,7 @@ def origin(folder: Path) -> Iterator[RunningOrigin]:
 # The sidecar: as `iiif-proxy serve` starts it, but with a constant body beside the proxy.
 
 
-def constant_beside(proxy: Callable[..., Any]) -> Callable[..., Any]:
+def constant_beside(proxy: Any) -> Callable[..., Any]:
     """What the same worker costs when there is nothing to do."""
     bodies: dict[str, bytes] = {}
 
@@ -128,6 +128,8 @@ def constant_beside(proxy: Callable[..., Any]) -> Callable[..., Any]:
         start_response("200 OK", [("Content-Type", "image/jpeg"), ("Content-Length", size)])
         return [bodies[size]]
 
+    # Which requests are spared a thread is known to the application itself.
+    app.has = proxy.has  # type: ignore[attr-defined]
     return app
 
 

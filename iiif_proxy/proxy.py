@@ -229,6 +229,12 @@ class IIIFProxy:
 
     # What was answered before
 
+    def has(self, host: str | None, path: str) -> bool:
+        """Whether a GET of this path (as it was sent) is answered from this machine's disk at
+        once, and nothing has to be waited for. A server may then spare it a thread."""
+        hot = self._hot.get((host, path))
+        return hot is not None and self.service.at_hand(hot.located)
+
     def _hit(
         self, hot: "Hot", environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes] | None:

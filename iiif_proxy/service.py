@@ -28,6 +28,7 @@ from iiif_proxy.preparing import Preparing
 from iiif_proxy.publisher import Publisher
 from iiif_proxy.sources.record import hashed
 from iiif_proxy.stores.base import Entry, Key, NullStore, Store
+from iiif_proxy.stores.disk import DiskStore
 from iiif_proxy.stores.elsewhere import Address, Elsewhere
 from iiif_proxy.stores.retention import Retention
 from iiif_proxy.telling import ToldGate
@@ -231,6 +232,13 @@ class ImageService:
     def find(self, located: Located) -> Entry | None:
         """The derivative, if it is stored: one open file, no lock."""
         return self._store(located).get(located.key)
+
+    def at_hand(self, located: Located) -> bool:
+        """Whether what was located a while ago is still so, and stored here. Neither another
+        machine nor a source's file, which may be on one, is asked."""
+        if located.source.record.path or not isinstance(self._derivatives, DiskStore):
+            return False
+        return self.current(located) and self.has(located)
 
     def elsewhere(self, located: Located) -> Address | None:
         """Where a visitor gets it without this machine, if visitors are sent there at all."""

@@ -60,13 +60,14 @@ class Rest:
 
 
 class Patient:
-    """A visitor's socket for one answer. What its visitor does not read soon is its `rest`.
+    """A visitor's socket for one answer. What its visitor does not read in `seconds` is its `rest`.
 
     Only the last piece can be left: for each one that follows a thread waits as it always did.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, seconds: float = THREAD_SECONDS) -> None:
         self._sock = sock
+        self._seconds = seconds
         self.rest: Rest | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -99,8 +100,8 @@ class Patient:
             self._sock.setblocking(True)
 
     def _leave(self, rest: Rest) -> None:
-        """What is not taken in the time that a thread has."""
-        end = time.monotonic() + THREAD_SECONDS
+        """What is not taken in the time that there is."""
+        end = time.monotonic() + self._seconds
         self.rest = rest
         while not rest.send(self._sock):
             left = end - time.monotonic()

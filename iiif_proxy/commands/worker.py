@@ -1,20 +1,23 @@
 """gunicorn's worker with threads, none of which waits for a visitor."""
 
+import fcntl
 import gc
 import os
 import re
 import selectors
 import socket
+import termios
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from iiif_proxy.commands.sending import READ_SECONDS, Patient, Rest
+from iiif_proxy.commands.sending import READ_SECONDS, THREAD_SECONDS, Patient, Rest
 from iiif_proxy.errors import SCARCE
 from iiif_proxy.settings import load
 
@@ -29,6 +32,9 @@ MOST_HELD = 64 << 20
 LINGER_SECONDS, MOST_DRAINED = 2.0, 64 << 10
 # After so long there may be descriptors again.
 PAUSE, QUIET_SECONDS = 0.1, 10.0
+# What may be answered from the store at once: its path, and its host.
+GET = re.compile(rb"GET (/[^ ?#]*)[^ ]* HTTP/1\.[01]\r\n")
+HOST = re.compile(rb"\r\nhost:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 # With these a request may have a body, which its thread would wait for.
 BODY = re.compile(rb"\n(?:content-length|transfer-encoding|expect|upgrade)\b", re.IGNORECASE)
 
@@ -69,6 +75,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._health = tuple(b"%s %s/-/health " % (verb, prefix) for verb in (b"GET", b"HEAD"))
         self._slow: dict[Any, Slow] = {}
         self._ending: dict[Any, Ending] = {}
+        self._has: Callable[[str | None, str], bool] | None = None
         super().init_process()
 
     def run(self) -> None:
@@ -76,6 +83,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         # request for 28 ms.
         gc.collect()
         gc.freeze()
+        self._has = getattr(self.wsgi, "has", None)
         super().run()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
@@ -119,6 +127,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                     lambda _: self.method_queue.defer(self.finish_request, conn, done)
                 )
                 return
+            if self._is_at_hand(conn, head):
+                self._answer(conn)
+                return
             super().enqueue_req(conn)
             return
         self._heads.setdefault(conn, time.monotonic() + HEAD_SECONDS)
@@ -126,6 +137,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.register(conn.sock, selectors.EVENT_READ, more)
         if len(self._heads) > self.worker_connections // 2:
             self._drop(next(iter(self._heads)))
+
+    def _is_at_hand(self, conn: Any, head: bytes) -> bool:
+        """Whether a stored image is the answer, to a visitor who has read those before it."""
+        found = GET.match(head)
+        if self._has is None or self.cfg.is_ssl or found is None or BODY.search(head):
+            return False
+        host = HOST.search(head)
+        name = None if host is None else host[1].decode("latin-1")
+        return self._has(name, found[1].decode("latin-1")) and not _unread(conn.sock)
+
+    def _answer(self, conn: Any) -> None:
+        """In the loop itself: to wake a thread, and to take turns with it, takes longer than the
+        answer (0.57 ms by a thread, 0.33 ms here)."""
+        done: Future[Any] = Future()
+        try:
+            done.set_result(self.handle(conn))
+        except BaseException as fault:
+            done.set_exception(fault)
+        self.finish_request(conn, done)
 
     # Another event of the same turn may have ended what an event is for.
 
@@ -139,7 +169,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if self.cfg.is_ssl:
             return super().handle_request(req, conn)
         sock = conn.sock
-        conn.sock = patient = Patient(sock)
+        # The loop waits for nobody.
+        waits = threading.current_thread() is not threading.main_thread()
+        conn.sock = patient = Patient(sock, THREAD_SECONDS if waits else 0.0)
         try:
             kept = super().handle_request(req, conn)
             conn.rest, patient.rest = patient.rest, None
@@ -242,6 +274,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _drop(self, conn: Any) -> None:
         del self._heads[conn]
         self._close(conn)
+
+
+def _unread(sock: socket.socket) -> bool:
+    """Whether the kernel holds something for it still (or cannot say)."""
+    try:
+        return any(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    except OSError:
+        return True
 
 
 def _head(conn: Any, tls: bool) -> bytes | None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 
 from tests.clients import Client, ask, get, reply
 from tests.faults.table import GOOD, TYPE
-from tests.servers import ROOT, Origin, Served
+from tests.servers import ROOT, Exchange, Origin, Served
 
 HEALTH = get("/iiif/-/health")
 KEPT = b"GET /iiif/-/health HTTP/1.1\r\nHost: visited.example\r\n\r\n"
@@ -192,6 +193,57 @@ def test_who_reads_slowly_holds_no_thread(visited: Served, port: int, large: byt
     while descriptors(visited) > before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert descriptors(visited) <= before
+
+
+STORED = "/iiif/3/stored.png/full/max/90/default.png"
+
+
+@pytest.fixture
+def stored(bad_origin: Origin, port: int) -> bytes:
+    """What STORED answers, who has been answered so before: in one piece, of 700 KB."""
+    image = Image.frombytes("RGB", (600, 400), random.Random(3).randbytes(600 * 400 * 3))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    bad_origin.routes["/stored.png"] = reply(fields=[TYPE, ("ETag", '"1"')], body=buffer.getvalue())
+    answers = [ask(port, get(STORED), timeout=60) for _ in range(2)]
+    assert answers[1].get("Cache-Status") == "iiif-proxy; hit"
+    return answers[1].body
+
+
+def test_what_is_stored_needs_no_thread(bad_origin: Origin, port: int, stored: bytes) -> None:
+    """All of them wait for an origin that says nothing."""
+    over, asked = threading.Event(), threading.Semaphore(0)
+
+    def silent(exchange: Exchange) -> None:
+        asked.release()
+        over.wait(60)
+        exchange.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(over.set)
+        for number in range(THREADS):
+            bad_origin.routes[f"/busy{number}.html"] = silent  # type: ignore[assignment]
+            client = stack.enter_context(Client(port, 60))
+            client.send(get(f"/busy{number}.html"))
+            assert asked.acquire(timeout=30)
+        for _ in range(3):
+            answer = ask(port, get(STORED), timeout=20)
+            assert answer.get("Cache-Status") == "iiif-proxy; hit"
+            assert answer.body == stored
+
+
+def test_who_asks_on_and_reads_nothing_holds_up_nobody(port: int, stored: bytes) -> None:
+    wanted = f"GET {STORED} HTTP/1.1\r\nHost: visited.example\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        deaf = [stack.enter_context(Client(port, 60, buffer=4096)) for _ in range(THREADS * 3)]
+        for _ in range(4):
+            for client in deaf:
+                client.send(wanted)
+            answer = ask(port, get(STORED), timeout=30)
+            assert (answer.status, answer.body == stored) == (200, True)
+        # Whoever reads at last finds all of it.
+        for _ in range(4):
+            assert deaf[0].answer("GET").body == stored
 
 
 def test_who_does_not_close_keeps_nobody_waiting(port: int) -> None:
