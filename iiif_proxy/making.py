@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from iiif_proxy.concurrency import Gated
-from iiif_proxy.iiif.model import Box, Features, Limits
+from iiif_proxy.iiif.model import Box, Features, Limits, Plan
 from iiif_proxy.iiif.tiles import tile_factor, tiling
 from iiif_proxy.imaging.apart import Jobs
 from iiif_proxy.imaging.encode import EncodeOptions, encode
@@ -81,6 +82,8 @@ class Maker:
                 done = straight(file)
             if not done:
                 self._by_pixels(located, environ, gate)(file)
+            elif located.info.tile_width:
+                self._answered(located, environ)
 
         return write
 
@@ -92,6 +95,18 @@ class Maker:
         routes, plan = self.routes(located, environ), located.plan
         tile = self.is_tile(located)
         return routes.straight(plan, tile, self._options, gate, self._patience)
+
+    def _answered(self, located: Located, environ: Environ) -> None:
+        """Something was read straight from the file, or is just as it lies there."""
+        routes = self.routes(located, environ)
+
+        def read(box: Box, width: int, height: int) -> "Image":
+            return routes.light(box, width, height, self._gate, self._patience)
+
+        def straight(plan: Plan) -> Callable[[BinaryIO], bool] | None:
+            return self._straight(replace(located, plan=plan), environ, self._gate)
+
+        self._preparing.answered(located, read, routes.by_parts, straight)
 
     def _by_pixels(
         self, located: Located, environ: Environ, gate: Gated
@@ -144,9 +159,6 @@ class Maker:
         if kept is not None:
             return kept
 
-        def light(box: Box, width: int, height: int) -> "Image":
-            return routes.light(box, width, height, self._gate, patience)
-
         level = self._preparing.level(located)
         if level is not None:
             # What its reading comes to anyway: a second one in the background is spared.
@@ -155,7 +167,7 @@ class Maker:
             edges = (0, 0, *image.size)
             return resample(image, edges, width, height, scaling=self._look.scaling)
         image = routes.light(box, width, height, gate, patience)
-        self._preparing.answered(located, light, routes.by_parts)
+        self._answered(located, environ)
         return image
 
     def is_tile(self, located: Located) -> bool:

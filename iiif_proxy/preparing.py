@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from iiif_proxy.ahead import PAUSE, Ahead
 from iiif_proxy.iiif.model import Box, Features, ImageInfo, Limits, Plan
@@ -21,12 +21,14 @@ from iiif_proxy.imaging.sharpen import sharpened
 from iiif_proxy.imaging.words import said
 from iiif_proxy.keeping import VIEW, KeptLevels, level_of, whole
 from iiif_proxy.located import Located
-from iiif_proxy.stores.base import Key, Store
+from iiif_proxy.stores.base import Key, Store, Write
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     Read = Callable[[Box, int, int], Image]
+    # What writes a plan's answer without decoding anything, if that can be (True).
+    Straight = Callable[[Plan], Callable[[BinaryIO], bool] | None]
 
 # A dozen tiles, in bytes.
 NEIGHBOURS = 4 << 20
@@ -88,7 +90,9 @@ class Preparing:
 
         self._guess(located, read)
 
-    def answered(self, located: Located, read: "Read", by_parts: bool) -> None:
+    def answered(
+        self, located: Located, read: "Read", by_parts: bool, straight: "Straight | None" = None
+    ) -> None:
         """Something was read straight from the file: what is the next?
 
         Of a file whose parts can be decoded (`by_parts`): around a tile its neighbours. After a
@@ -97,7 +101,7 @@ class Preparing:
         """
         info = located.info
         if info.tile_width or (by_parts and located.plan.box != whole(info)):
-            self._guess(located, read)
+            self._guess(located, read, straight)
         elif self._keeps_level(located):
             self._ahead.submit(lambda: self._level(located, read))
 
@@ -121,9 +125,9 @@ class Preparing:
         view = max(located.plan.width, located.plan.height) >= VIEW
         return view and self._write_ahead and self._has_room(located)
 
-    def _guess(self, located: Located, read: "Read") -> None:
+    def _guess(self, located: Located, read: "Read", straight: "Straight | None" = None) -> None:
         if self._predict and located.stored and self._room >= NEIGHBOURS:
-            self._ahead.guess(lambda: self._neighbours(located, read))
+            self._ahead.guess(lambda: self._neighbours(located, read, straight))
 
     def _has_room(self, located: Located) -> bool:
         info = located.info
@@ -151,10 +155,12 @@ class Preparing:
             self._keep_level(located, read)
             session.settle()
 
-    def _neighbours(self, located: Located, read: "Read") -> Iterator[None]:
+    def _neighbours(
+        self, located: Located, read: "Read", straight: "Straight | None"
+    ) -> Iterator[None]:
         tiles = tiling(located.info, self._limits, self._features)
         for box, width, height in neighbours(located.plan, located.info, tiles):
-            self._write_tile(located, read, box, width, height)
+            self._write_tile(located, read, box, width, height, straight)
             yield
 
     def _level(self, located: Located, read: "Read") -> Iterator[None]:
@@ -163,25 +169,32 @@ class Preparing:
         yield
 
     def _write_tile(
-        self, located: Located, read: "Read", box: Box, width: int, height: int
+        self,
+        located: Located,
+        read: "Read",
+        box: Box,
+        width: int,
+        height: int,
+        straight: "Straight | None" = None,
     ) -> None:
         plan = Plan(box, width, height, False, Decimal(0), "default", "jpg")
         key = located.named(stored_name(plan, located.info, self._limits))
         found = self._derivatives.get(key)
         if found is None:
-            percent = self._look.sharpen
-            pixels = sharpened(read, located.info, box, width, height, percent)
-            mark = self._look.mark
-            marked = mark is not None and mark.on(plan, located.info, tile=True)
-            pixels = render(pixels, plan, self._look, mark if marked else None)
-            words = said(plan, located.info, self._options.rights)
-            found = self._derivatives.put(
-                key,
-                lambda file: encode(
+
+            def by_pixels() -> Write:
+                percent, mark = self._look.sharpen, self._look.mark
+                pixels = sharpened(read, located.info, box, width, height, percent)
+                marked = mark is not None and mark.on(plan, located.info, tile=True)
+                pixels = render(pixels, plan, self._look, mark if marked else None)
+                words = said(plan, located.info, self._options.rights)
+                return lambda file: encode(
                     pixels, plan.format, file, self._options, profile_in(pixels), words
-                ),
-                located.modified,
-            )
+                )
+
+            as_it_is = straight(plan) if straight is not None else None
+            write = by_pixels() if as_it_is is None else either(as_it_is, by_pixels)
+            found = self._derivatives.put(key, write, located.modified)
             self._made(located, key)
         found.close()
 
@@ -189,6 +202,16 @@ class Preparing:
         key = self._kept.keep(located, read)
         if key is not None:
             self._made(located, key)
+
+
+def either(as_it_is: Callable[[BinaryIO], bool], by_pixels: Callable[[], Write]) -> Write:
+    """Write what need not be decoded; if that is nothing, by pixels."""
+
+    def write(file: BinaryIO) -> None:
+        if not as_it_is(file):
+            by_pixels()(file)
+
+    return write
 
 
 def neighbours(plan: Plan, info: ImageInfo, tiles: Tiling) -> Iterator[tuple[Box, int, int]]:

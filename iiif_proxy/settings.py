@@ -267,7 +267,8 @@ class Settings:
     jpeg_lossless: bool = setting(
         boolean,
         "on",
-        "JPEG at full size from sRGB JPEG is not encoded anew: its own bytes, turned by `jpegtran`",
+        "sRGB JPEG at full size, and such tiles of a TIFF, are not encoded anew: their own bytes, "
+        "turned by `jpegtran`",
     )
     webp_quality: int = setting(number(1, 100), "80", "WebP quality")
     webp_method: int = setting(number(0, 6), "1", "WebP effort")

@@ -245,10 +245,14 @@ def _is_srgb(source: ImageCms.ImageCmsProfile) -> bool:
 
 def unchanged(image: Image.Image, look: Look = DEFAULT) -> bool:
     """Whether an image whose header is read may be shown as it is stored, without a profile."""
-    if image.mode not in _SHOWN or look.profile == EMBED:
+    return image.mode in _SHOWN and as_stored(profile_of(image), image.mode, look)
+
+
+def as_stored(profile: bytes | None, mode: str, look: Look = DEFAULT) -> bool:
+    """The same of pixels of a mode (L or RGB) with this profile."""
+    if look.profile == EMBED:
         return False
-    profile = profile_of(image)
     if profile is None:
         return True
-    change = _change(profile, image.mode)
+    change = _change(profile, mode)
     return change.faulty or (change.convert is None and look.profile != KEEP)

@@ -9,8 +9,8 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 # An APP0 that says: components are YCbCr (or gray), pixels are square.
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 _SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
-# DHT, DQT, DRI and the frames that every browser decodes: baseline, extended, progressive.
-_PLAIN = {0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD}
+# An APP14 that says: components are RGB.
+_ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +88,10 @@ def complete(tables: bytes, stream: bytes) -> bytes:
     if stream[:2] != SOI:
         raise broken("a tile that is no JPEG")
     return SOI + tables + stream[2:] if tables else stream
+
+
+def standalone(tables: bytes, stream: bytes, frame: Frame, rgb: bool) -> bytes:
+    """The stream as a file of its own: with its tables, and a word about colour if it has none."""
+    if frame.own_colour:
+        return complete(tables, stream)
+    return SOI + (_ADOBE_RGB if rgb else _JFIF) + tables + stream[2:]

@@ -5,6 +5,7 @@ False here, and is decoded as everything else.
 """
 
 import functools
+import io
 import logging
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from PIL import Image
 
 from iiif_proxy.iiif.model import Plan
 from iiif_proxy.imaging import jpegwalk
+from iiif_proxy.imaging.jpegtile import parse_frame
 from iiif_proxy.imaging.orientation import TURNS, Stored
 from iiif_proxy.imaging.render import MOVES
 from iiif_proxy.imaging.words import SILENT, Words, resolution, segments
@@ -74,6 +76,12 @@ def both(first: Move, then: Move) -> Move:
     e, f, g, h = _MATRICES[first]
     product = (a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h)
     return next(move for move, matrix in _MATRICES.items() if matrix == product)
+
+
+def as_it_is(plan: Plan) -> bool:
+    """Whether a JPEG of just this region at this size is the answer."""
+    plain = plan.format == "jpg" and plan.quality == "default"
+    return plain and not plan.mirror and not plan.degrees
 
 
 def may_be(plan: Plan, info_format: str, tile: bool, area: int) -> bool:
@@ -183,6 +191,24 @@ def run(
                 target.write(block)
             pipeline.finish()
     except (jpegwalk.Unfit, OSError) as fault:
+        log.info("a JPEG is decoded after all: %s", fault)
+        target.seek(begun)
+        target.truncate()
+        return False
+    return True
+
+
+def handed_on(data: bytes, target: BinaryIO, words: Words) -> bool:
+    """Write a JPEG that is in memory, without what is no picture, with `words`; or leave `target`
+    as it was: False."""
+    begun = target.tell()
+    # What Adobe's marker says of colours, JFIF's would deny.
+    plain = all(marker != 0xEE for marker, _ in parse_frame(data).segments)
+    density = resolution(words.dpi) if plain and words.dpi >= 1 else b""
+    try:
+        for block in jpegwalk.picture(io.BytesIO(data), segments(words), density):
+            target.write(block)
+    except jpegwalk.Unfit as fault:
         log.info("a JPEG is decoded after all: %s", fault)
         target.seek(begun)
         target.truncate()

@@ -26,7 +26,7 @@ from iiif_proxy.imaging.session import Overview, Session
 from iiif_proxy.imaging.sessions import Sessions, Start
 from iiif_proxy.imaging.signatures import HEAD, sniff
 from iiif_proxy.imaging.starts import COPIES, of_jpeg
-from iiif_proxy.imaging.tiff import Tiff
+from iiif_proxy.imaging.tiff import Page, Tiff
 from iiif_proxy.imaging.words import said
 from iiif_proxy.ranges import ByteSource, FileSource, Parts
 
@@ -211,10 +211,13 @@ class Routes:
     ) -> Callable[[BinaryIO], bool] | None:
         """What writes the answer without decoding anything, if it comes to that (True).
 
-        None if the source is no JPEG, or must be decoded for what is asked. `tile`: it is one of
-        those that info.json offers.
+        None if the source is no JPEG (nor a TIFF of such tiles), or must be decoded for what is
+        asked. `tile`: it is one of those that info.json offers.
         """
         info = self._info
+        if info.tile_width and lossless.as_it_is(plan):
+            changed = self._look.sharpen or options.jpeg_progressive
+            return None if changed else self._stored_tile(plan, options)
         if self._reading.page > 1 or not lossless.may_be(
             plan, info.format, tile, info.width * info.height
         ):
@@ -234,6 +237,13 @@ class Routes:
 
         return write
 
+    def _stored_tile(self, plan: Plan, options: EncodeOptions) -> Callable[[BinaryIO], bool] | None:
+        data = self._page().stored(plan.box, plan.width, plan.height, self._look)
+        if data is None:
+            return None
+        words = said(plan, self._info, options.rights)
+        return lambda file: lossless.handed_on(data, file, words)
+
     def light(self, box: Box, width: int, height: int, gate: Gated, timeout: float) -> Image.Image:
         """Straight from the file, decoded no finer than needed, when the gate lets it in."""
         if self._info.tile_width or self._further:
@@ -252,7 +262,11 @@ class Routes:
 
     def _tiles(self, box: Box, width: int, height: int, gate: Gated, timeout: float) -> Image.Image:
         """From a TIFF's own tiles, fetched and decoded no more than needed."""
+        page = self._page()
+        with gate.enter(page.price(box, width, height), timeout):
+            return page.read(box, width, height, self._look)
 
+    def _page(self) -> Page:
         def start() -> Tiff:
             parts = self._parts()
             if parts is not None:
@@ -260,9 +274,7 @@ class Routes:
             held = self._content(True)  # may be all that keeps the path alive
             return Tiff.open(FileSource(held.path))
 
-        page = self._sessions.tiff(self._key, start).at(self._reading.page)
-        with gate.enter(page.price(box, width, height), timeout):
-            return page.read(box, width, height, self._look)
+        return self._sessions.tiff(self._key, start).at(self._reading.page)
 
     def tile(
         self, box: Box, width: int, height: int, timeout: float, gate: Gated = OPEN

@@ -10,8 +10,8 @@ from PIL import Image
 from iiif_proxy.errors import NotFound, NotSupported
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.iiif.tiles import scale_factors
-from iiif_proxy.imaging import tiffcanvas, tiffcodec
-from iiif_proxy.imaging.color import MAX_PROFILE, coarse, finished
+from iiif_proxy.imaging import tiffcanvas, tiffcodec, tifftile
+from iiif_proxy.imaging.color import MAX_PROFILE, as_stored, coarse, finished
 from iiif_proxy.imaging.look import DEFAULT, Look
 from iiif_proxy.imaging.orientation import Stored, upright
 from iiif_proxy.imaging.reading import NO_PAGE
@@ -107,6 +107,18 @@ class Page:
             view = nearest(self._views, region, width, height)
             pixels = tiffcanvas.resampled(self._cache, view, region, width, height, look.scaling)
         return finished(upright(pixels, self.orientation), self.icc_profile, look)
+
+    def stored(self, box: Box, width: int, height: int, look: Look = DEFAULT) -> bytes | None:
+        """The JPEG file that one of the stored tiles is, if that is just what is asked for, and
+        its colours are shown as they are. None: `read` it. Raises what fetching it raises."""
+        if self.orientation != 1 or not self._views:
+            return None
+        view = exact(self._views, box, width, height)
+        if view is None or view.shrink != 1:
+            return None
+        if not as_stored(self.icc_profile, "L" if view.level.samples == 1 else "RGB", look):
+            return None
+        return tifftile.whole(self._cache, view, box, width, height)
 
     def price(self, box: Box, width: int, height: int) -> int:
         """How many pixels `read` would decode, for a budget; nothing is fetched."""
