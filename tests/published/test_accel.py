@@ -65,7 +65,10 @@ def sent(site: Site) -> float:
     """Bytes of images, as the sidecar counts them."""
     text = ask(site.sidecar, get("/iiif/-/metrics")).body.decode()
     return sum(
-        map(float, re.findall(r'^iiif_proxy_bytes_total\{kind="image"\} (\S+)$', text, re.M))
+        map(
+            float,
+            re.findall(r'^iiif_proxy_answered_bytes_total\{kind="image"\} (\S+)$', text, re.M),
+        )
     )
 
 
