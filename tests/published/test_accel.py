@@ -275,7 +275,7 @@ def test_sent_bytes_are_counted_and_uses_noted(site: Site) -> None:
     path = target("open.jpg", 59)
     size = len(site.ask(path).body)
     (file,) = files(site, "full_59,59")
-    os.utime(file, (1, file.stat().st_mtime))
+    os.utime(file, ns=(1, file.stat().st_mtime_ns))
     before = sent(site)
     # The whole way, and what is remembered.
     for lines in (['If-None-Match: "other"'], []):
