@@ -213,6 +213,7 @@ def measure(rounds: int, seconds: int, connections: int, tile: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="iiif-proxy-static-"))
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     costs: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    behind_it: dict[str, list[float]] = {kind: [] for kind in KINDS}
     try:
         source(folder)
         with (
@@ -242,17 +243,23 @@ def measure(rounds: int, seconds: int, connections: int, tile: int) -> None:
                     drive(chosen[kind], [f"/iiif/3/scan.jpg/{tail}" for tail in found], 1)
                 for _ in range(rounds):
                     for kind, port in chosen.items():
-                        before = processor_seconds(worker)
+                        own, pythons = processor_seconds(worker), beside.cpu()
                         count, took = load.run(port)
                         rates[kind].append(count / took)
-                        costs[kind].append((processor_seconds(worker) - before) / count * 1e6)
-        tell(rates, costs, size, load.wrk is not None, len(found))
+                        costs[kind].append((processor_seconds(worker) - own) / count * 1e6)
+                        behind_it[kind].append((beside.cpu() - pythons) / count * 1e6)
+        tell(rates, costs, behind_it, size, load.wrk is not None, len(found))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def tell(
-    rates: dict[str, list[float]], costs: dict[str, list[float]], size: int, wrk: bool, count: int
+    rates: dict[str, list[float]],
+    costs: dict[str, list[float]],
+    pythons: dict[str, list[float]],
+    size: int,
+    wrk: bool,
+    count: int,
 ) -> None:
     rate = {kind: statistics.median(values) for kind, values in rates.items()}
     cost = {kind: statistics.median(values) for kind, values in costs.items()}
@@ -262,8 +269,9 @@ def tell(
     for kind in KINDS:
         line = f"{kind:12} {rate[kind]:8.0f} "
         if kind in PYTHONS:
-            own = "" if kind == "sidecar" else f"{cost[kind]:.1f}"
-            print(line + f"{own:>12}   {rate['published'] / rate[kind]:.2f}x the hits/s")
+            share = rate["published"] / rate[kind]
+            python = statistics.median(pythons[kind])
+            print(line + f"{cost[kind]:12.1f}   {share:.2f}x the hits/s; {python:.0f} us of Python")
             continue
         print(
             line + f"{cost[kind]:12.1f}   {rate['published'] / rate[kind]:.2f}x the hits/s, "
