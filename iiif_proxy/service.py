@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -354,10 +355,13 @@ class ImageService:
         def find() -> Entry | None:
             return store.get(key)
 
+        end = time.monotonic() + self._patience
+
         def first() -> Entry:
             if self._leases is None or not self._is_dear(located, environ):
                 return make()
-            return self._leases.first(name, find, make, self._patience)
+            # What was waited for the processes of this machine counts too.
+            return self._leases.first(name, find, make, end - time.monotonic())
 
         entry, made = self._flights.do(name, find, first, self._patience)
         return Derivative(entry, not made)
