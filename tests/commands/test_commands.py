@@ -223,6 +223,17 @@ def test_purge(command: Command, origin: Origin) -> None:
     assert len(origin.requests) > asked
 
 
+def test_purge_all(command: Command, tmp_path: Path) -> None:
+    names = ["340x200.png", "341x200.png"]
+    command("warm", "--only", "!60,60", *names)
+    code, out, _ = command("purge", "--all")
+    assert (code, out) == (0, "purged everything\n")
+    left = [path for path in (tmp_path / "cache").rglob("*") if path.suffix in {".jpg", ".png"}]
+    assert left == []
+    assert command("warm", "--only", "!60,60", *names)[1].startswith("2 made")
+    assert command("purge", "--all", names[0])[0] == 2
+
+
 def test_stats(command: Command) -> None:
     command("warm", "--only", "50,", "--only", "60,", "304x200.png")
     code, out, _ = command("stats")
