@@ -1,5 +1,6 @@
 """gunicorn's worker with threads, none of which waits for a visitor."""
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -162,10 +163,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return self._has(name, found[1].decode("latin-1")) and not _unread(conn.sock)
 
     def _refuse(self, conn: Any) -> None:
-        try:
+        with contextlib.suppress(OSError):
             conn.sock.send(TOO_LONG, socket.MSG_DONTWAIT)
-        except OSError:
-            pass
         done: Future[bool] = Future()
         done.set_result(False)
         self._finished(conn, done)
