@@ -1,12 +1,13 @@
 """Hits that nginx answers from the published tree, beside plain files, proxy_cache and the sidecar.
 
-    python -m bench.static [--rounds 3] [--seconds 1] [--connections 4]
+    python -m bench.static [--rounds 3] [--seconds 1] [--connections 4] [--tile 512]
 
 Everything in one nginx with one worker, in turns. Two ratios each: requests a second (with wrk, if
 it is here; else by Python, which then is what is measured) and processor time of nginx for one
 request, which others on the machine disturb less. `cached` is with open_file_cache, which the
 shipped file has off; `static` are the same bytes as files whose names are the URLs, and `static+`
-the same with the same headers.
+the same with the same headers. `accel` is deploy/nginx-accel.conf, `proxied` the same without files
+handed over: compare these two, and `sidecar`, which is asked directly.
 """
 
 import argparse
@@ -29,8 +30,13 @@ from bench.client import Client, drive
 from bench.server import TICK, origin, sidecar
 
 SHIPPED = Path(__file__).parents[1] / "deploy" / "nginx-static.conf"
-SIDE, TILE = 4096, 512
-KINDS = ("static", "static+", "published", "cached", "proxy_cache", "sidecar")
+ACCEL = SHIPPED.with_name("nginx-accel.conf")
+LOCATION = "/-derivatives/"
+SIDE = 4096
+KINDS = (
+    "static", "static+", "published", "cached", "proxy_cache", "accel", "proxied", "sidecar",
+)  # fmt: skip
+PYTHONS = ("accel", "proxied", "sidecar")
 MAIN = """
 daemon off;
 worker_processes 1;
@@ -70,14 +76,14 @@ http {{
 """
 
 
-def tails() -> list[str]:
+def tails(tile: int) -> list[str]:
     """Tiles of two scale factors; most of a viewer's are at the finest."""
     found = []
     for factor in (1, 2):
-        step = TILE * factor
+        step = tile * factor
         for y in range(0, SIDE, step):
             for x in range(0, SIDE, step):
-                found.append(f"{x},{y},{step},{step}/{TILE},{TILE}/0/default.jpg")
+                found.append(f"{x},{y},{step},{step}/{tile},{tile}/0/default.jpg")
     return found
 
 
@@ -114,6 +120,18 @@ def published(port: int, cached_port: int, sidecar_port: int, cache: Path) -> st
     listens = [(server, port), (again, cached_port)]
     return head + "".join(
         text.replace("listen 80;", f"listen 127.0.0.1:{number};") for text, number in listens
+    )
+
+
+def handed(port: int, proxied_port: int, cache: Path) -> str:
+    """The other shipped file's server, behind `published`; and without its leave to hand over."""
+    text = ACCEL.read_text().replace("/var/cache/iiif-proxy", str(cache))
+    server = text[text.index("\nserver {") :]
+    again = server.replace(f"set $iiif_accel {LOCATION};", "")
+    assert again != server
+    return "".join(
+        text.replace("listen 80;", f"listen 127.0.0.1:{number};")
+        for text, number in ((server, port), (again, proxied_port))
     )
 
 
@@ -191,18 +209,23 @@ def prepare(folder: Path, sidecar_port: int, found: list[str]) -> int:
     return sum(sizes) // len(sizes)
 
 
-def measure(rounds: int, seconds: int, connections: int) -> None:
+def measure(rounds: int, seconds: int, connections: int, tile: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="iiif-proxy-static-"))
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     costs: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    behind_it: dict[str, list[float]] = {kind: [] for kind in KINDS}
     try:
         source(folder)
-        with origin(folder) as behind, sidecar(behind.port, folder / "cache") as beside:
-            found = tails()
+        with (
+            origin(folder) as behind,
+            sidecar(behind.port, folder / "cache", accel=LOCATION) as beside,
+        ):
+            found = tails(tile)
             size = prepare(folder, beside.port, found)
             chosen = dict(zip(KINDS, [*ports(len(KINDS) - 1), beside.port], strict=True))
             (folder / "published.conf").write_text(
                 published(chosen["published"], chosen["cached"], beside.port, folder / "cache")
+                + handed(chosen["accel"], chosen["proxied"], folder / "cache")
             )
             headers = re.findall(r"^ +(add_header (?!Link).*;)$", SHIPPED.read_text(), re.M)
             headers.append("add_header Link '<http://127.0.0.1/iiif/3/scan.jpg/0,0,512,512/512,"
@@ -220,17 +243,23 @@ def measure(rounds: int, seconds: int, connections: int) -> None:
                     drive(chosen[kind], [f"/iiif/3/scan.jpg/{tail}" for tail in found], 1)
                 for _ in range(rounds):
                     for kind, port in chosen.items():
-                        before = processor_seconds(worker)
+                        own, pythons = processor_seconds(worker), beside.cpu()
                         count, took = load.run(port)
                         rates[kind].append(count / took)
-                        costs[kind].append((processor_seconds(worker) - before) / count * 1e6)
-        tell(rates, costs, size, load.wrk is not None, len(found))
+                        costs[kind].append((processor_seconds(worker) - own) / count * 1e6)
+                        behind_it[kind].append((beside.cpu() - pythons) / count * 1e6)
+        tell(rates, costs, behind_it, size, load.wrk is not None, len(found))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def tell(
-    rates: dict[str, list[float]], costs: dict[str, list[float]], size: int, wrk: bool, count: int
+    rates: dict[str, list[float]],
+    costs: dict[str, list[float]],
+    pythons: dict[str, list[float]],
+    size: int,
+    wrk: bool,
+    count: int,
 ) -> None:
     rate = {kind: statistics.median(values) for kind, values in rates.items()}
     cost = {kind: statistics.median(values) for kind, values in costs.items()}
@@ -239,8 +268,10 @@ def tell(
     print(f"{'':12} {'hits/s':>8} {'us of nginx':>12}   published is")
     for kind in KINDS:
         line = f"{kind:12} {rate[kind]:8.0f} "
-        if kind == "sidecar":
-            print(line + f"{'':12}   {rate['published'] / rate[kind]:.2f}x the hits/s")
+        if kind in PYTHONS:
+            share = rate["published"] / rate[kind]
+            python = statistics.median(pythons[kind])
+            print(line + f"{cost[kind]:12.1f}   {share:.2f}x the hits/s; {python:.0f} us of Python")
             continue
         print(
             line + f"{cost[kind]:12.1f}   {rate['published'] / rate[kind]:.2f}x the hits/s, "
@@ -253,8 +284,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=1)
     parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--tile", type=int, default=512, help="pixels of a side")
     chosen = parser.parse_args()
-    measure(chosen.rounds, chosen.seconds, chosen.connections)
+    measure(chosen.rounds, chosen.seconds, chosen.connections, chosen.tile)
     return 0
 
 

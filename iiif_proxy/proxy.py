@@ -39,6 +39,7 @@ from iiif_proxy.sources.arrival import SourceImage
 from iiif_proxy.templating import Addresses, Urls, use
 from iiif_proxy.upstream import raw_target
 from iiif_proxy.web import answers
+from iiif_proxy.web.accel import Accel
 from iiif_proxy.web.headers import (
     METHODS,
     Headers,
@@ -137,6 +138,9 @@ class IIIFProxy:
         self._extras = extras_of(settings)
         self._requests = requests_of(settings)
         self._prefix = settings.prefix
+        self._send = answers.image
+        if settings.accel is not None:
+            self._send = Accel(settings.accel, self.peers, telling.sent).image
         # By host, path, and with a policy what answers go by.
         self._hot: dict[tuple[str | None, ...], Hot] = {}
 
@@ -256,7 +260,7 @@ class IIIFProxy:
             given = ""
         name = located.source.record.identifier
         telling.hit(hot.line, hot.path, name, located.key.name, entry.size, begun, given)
-        return answers.image(environ, start_response, hot.fields, entry, True)
+        return self._send(environ, start_response, hot.fields, entry, True)
 
     def _controlled_hit(
         self, path: str, environ: Environ, start_response: StartResponse
@@ -444,7 +448,7 @@ class IIIFProxy:
         if located.kept and not stale:
             self._heat(environ, located, fields, grant.tier)
         entry, hit = derivative.entry, derivative.hit
-        return answers.image(environ, start_response, fields, entry, hit, stale)
+        return self._send(environ, start_response, fields, entry, hit, stale)
 
     # What several of them need
 

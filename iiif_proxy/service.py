@@ -238,9 +238,10 @@ class ImageService:
     def at_hand(self, located: Located) -> bool:
         """Whether what was located a while ago is still so, and stored here. Neither another
         machine nor a source's file, which may be on one, is asked."""
-        if located.source.record.path or not isinstance(self._derivatives, DiskStore):
+        record = located.source.record
+        if record.path or not isinstance(self._derivatives, DiskStore):
             return False
-        return self.current(located) and self.has(located)
+        return self._sources.current(record, located.generation) and self.has(located)
 
     def elsewhere(self, located: Located) -> Address | None:
         """Where a visitor gets it without this machine, if visitors are sent there at all."""

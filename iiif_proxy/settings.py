@@ -25,6 +25,7 @@ from iiif_proxy.values import (
     formats,
     framers,
     header,
+    location,
     mark,
     named,
     networks,
@@ -361,6 +362,12 @@ class Settings:
     publish: bool = setting(
         boolean, "on", "let a static server answer from the cache (deploy/nginx-static.conf)"
     )
+    accel: str | None = setting(
+        location,
+        "",
+        "location in which nginx has the stored images, and sends them itself once we let it"
+        " (deploy/nginx-accel.conf): /-derivatives/",
+    )
     write_ahead: bool = setting(
         boolean, "on", "write all tiles of an image in the background once one was asked for"
     )
@@ -463,6 +470,10 @@ def _together(values: Mapping[str, Any]) -> list[str]:
         )
     if values["cache_redirect"] and not values["cache_url"]:
         faults.append(f"{variable('cache_redirect')}: needs {variable('cache_url')}")
+    if values["accel"] and values["cache_dir"] is None:
+        faults.append(
+            f"{variable('accel')}: needs {variable('cache_dir')}: nginx sends what is stored there"
+        )
     if values["policy"] and values["cache_redirect"] not in {None, "presign"}:
         faults.append(
             f"{variable('cache_redirect')}: presign only, with a policy: a CDN shows everything"

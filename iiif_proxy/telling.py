@@ -164,6 +164,12 @@ def planned(plan: str) -> None:
         _here.request.plan = plan
 
 
+def sent(size: int) -> None:
+    """How many bytes somebody else sends for the request of this thread."""
+    if _here.request is not None:
+        _here.request.size = size
+
+
 @contextmanager
 def stage(name: str) -> Iterator[None]:
     """Time a stage of this thread's request, without the stages within it."""

@@ -163,6 +163,15 @@ def prefix(text: str) -> str:
     return "/" + clean if clean else ""
 
 
+def location(text: str) -> str | None:
+    """A location of nginx, with a slash at its end."""
+    if not text:
+        return None
+    if not re.fullmatch(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?", text):
+        raise ValueError("a location such as /-derivatives/")
+    return text.rstrip("/") + "/"
+
+
 def corners(text: str) -> tuple[int, int, int] | None:
     if text.lower() == "transparent":
         return None

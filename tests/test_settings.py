@@ -262,6 +262,7 @@ def test_one_line_for_every_fault() -> None:
     [
         ({"max_height": 100}, "IIIF_PROXY_MAX_HEIGHT: needs IIIF_PROXY_MAX_WIDTH"),
         ({"upscaling": True}, "IIIF_PROXY_UPSCALING: needs IIIF_PROXY_MAX_WIDTH or "),
+        ({"accel": "/-a/", "cache_dir": ""}, "IIIF_PROXY_ACCEL: needs IIIF_PROXY_CACHE_DIR"),
     ],
 )
 def test_what_does_not_go_together(values: dict[str, Any], beginning: str) -> None:

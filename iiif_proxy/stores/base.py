@@ -52,6 +52,8 @@ class Entry:
     """
 
     __slots__ = ("_descriptor", "_file", "mtime", "size")
+    # Where it is found by its key, if it is: folder/group/version/name.
+    path: str | None = None
 
     def __init__(self, descriptor: int, size: int, mtime: float) -> None:
         self._descriptor = descriptor
@@ -125,6 +127,12 @@ class Entry:
         if self._descriptor >= 0:
             warnings.warn("an entry was not closed", ResourceWarning, source=self, stacklevel=2)
             self.close()
+
+
+class NamedEntry(Entry):
+    """An entry that another process may open by its path, unless it is evicted meanwhile."""
+
+    __slots__ = ("path",)
 
 
 @dataclass(frozen=True, slots=True)

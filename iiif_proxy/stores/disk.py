@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
-from iiif_proxy.stores.base import Entry, Key, Stats, Write, checked, entry_of, seconds
+from iiif_proxy.stores.base import (
+    Entry,
+    Key,
+    NamedEntry,
+    Stats,
+    Write,
+    checked,
+    entry_of,
+    seconds,
+)
 from iiif_proxy.stores.bound import Bound
 from iiif_proxy.stores.draft import Draft, unlinked
 from iiif_proxy.stores.marks import NANO, QUIET, Crc, Marks
@@ -77,7 +86,9 @@ class DiskStore:
             if self._marks.fit(status):
                 with contextlib.suppress(OSError):  # Read-only, or another's: a hit all the same.
                     os.utime(descriptor, ns=(time.time_ns(), mtime))
-                return Entry(descriptor, status.st_size, mtime // NANO)
+                entry = NamedEntry(descriptor, status.st_size, mtime // NANO)
+                entry.path = path
+                return entry
             log.warning("an entry of the cache was broken and is made again")
             self._drop(path, status.st_size)
         except OSError:

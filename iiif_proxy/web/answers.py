@@ -118,11 +118,15 @@ def image(
             body = [entry.read()]
     else:
         body = environ.get("wsgi.file_wrapper", FileWrapper)(entry.file, BLOCK)
-    state = HIT if hit else MISS
-    if stale:
-        state = (state[0], f"{state[1]}; detail=stale")
+    state = HIT if hit and not stale else cache_status(hit, stale)
     start_response("200 OK", [*headers, ("Content-Length", str(entry.size)), state])
     return body
+
+
+def cache_status(hit: bool, stale: bool) -> tuple[str, str]:
+    """RFC 9211; `stale` as in `image`."""
+    name, state = HIT if hit else MISS
+    return name, f"{state}; detail=stale" if stale else state
 
 
 def stand_in(

@@ -17,4 +17,8 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         proxy.service.purge(unquote(environ["QUERY_STRING"]))
         start_response("204 No Content", [])
         return []
-    return proxy(environ, start_response)
+    answer = proxy(environ, start_response)
+    if "HTTP_X_PURGE" in environ:
+        answer = list(answer)
+        proxy.service.purge(environ["HTTP_X_PURGE"])
+    return answer

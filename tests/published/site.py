@@ -17,7 +17,10 @@ from tests.clients import Answer, ask, get, reply
 from tests.servers import ROOT, Exchange, Origin, Served, gunicorn
 
 SHIPPED = ROOT / "deploy" / "nginx-static.conf"
+ACCEL = ROOT / "deploy" / "nginx-accel.conf"
 # Of nginx, by the length of its step of time.
+# The cache, as nginx sees it: a link.
+SEEN = "seen"
 MAX_AGE = {100: 3600, 1: 2}
 MAIN = """
 daemon off;
@@ -54,20 +57,32 @@ def replaced(text: str, **changes: tuple[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def nginx(program: str, folder: Path, cache: Path, sidecar: int, step: int = 100) -> Iterator[int]:
+def nginx(
+    program: str,
+    folder: Path,
+    cache: Path,
+    sidecar: int,
+    step: int = 100,
+    shipped: Path = SHIPPED,
+) -> Iterator[int]:
     """The shipped file with its paths replaced, and with another step of time if told: its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    clock = {100: r"\d\d\.", 1: r"\."}[step]
     site = replaced(
-        SHIPPED.read_text(),
+        shipped.read_text(),
         listen=("listen 80;", f"listen 127.0.0.1:{port};"),
         sidecar=("127.0.0.1:8182", f"127.0.0.1:{sidecar}"),
-        cache=("/var/cache/iiif-proxy", str(cache)),
-        clock=(r"(?<iiif_seconds>\d+)\d\d\.", r"(?<iiif_seconds>\d+)" + clock),
-        max_age=("max-age=3600", f"max-age={MAX_AGE[step]}"),
+        cache=("/var/cache/iiif-proxy", str(folder / SEEN)),
     )
+    if shipped == SHIPPED:
+        clock = {100: r"\d\d\.", 1: r"\."}[step]
+        site = replaced(
+            site,
+            clock=(r"(?<iiif_seconds>\d+)\d\d\.", r"(?<iiif_seconds>\d+)" + clock),
+            max_age=("max-age=3600", f"max-age={MAX_AGE[step]}"),
+        )
     folder.mkdir()
+    (folder / SEEN).symlink_to(cache)
     (folder / "site.conf").write_text(site)
     process = subprocess.Popen(
         [program, "-c", main_conf(folder)], stdin=subprocess.DEVNULL, start_new_session=True
@@ -120,6 +135,7 @@ class Site:
     sidecar: int
     served: Served
     cache: Path
+    seen: Path
     origin: Origin
     images: dict[str, bytes] = field(default_factory=dict)
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -164,7 +180,13 @@ class Site:
 
 @contextlib.contextmanager
 def site_of(
-    program: str, folder: Path, *, step: int = 100, workers: int = 1, **settings: str
+    program: str,
+    folder: Path,
+    *,
+    step: int = 100,
+    workers: int = 1,
+    shipped: Path = SHIPPED,
+    **settings: str,
 ) -> Iterator[Site]:
     """Everything, running; `settings` are the sidecar's, by name."""
     cache = folder / "cache"
@@ -181,9 +203,9 @@ def site_of(
         app = "tests.published.application:application"
         with (
             gunicorn(app, environ, workers=workers) as served,
-            nginx(program, folder / "nginx", cache, served.port, step) as port,
+            nginx(program, folder / "nginx", cache, served.port, step, shipped) as port,
         ):
-            site = Site(port, served.port, served, cache, origin)
+            site = Site(port, served.port, served, cache, folder / "nginx" / SEEN, origin)
             origin.default = site.answer
             yield site
     assert origin.failures == []
