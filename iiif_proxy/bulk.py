@@ -15,18 +15,22 @@ from celery.utils.time import get_exponential_backoff_interval
 
 from iiif_proxy.commands import inside
 from iiif_proxy.commands.pace import Pace, origins
-from iiif_proxy.commands.working import Warming, made, reason
+from iiif_proxy.commands.working import (
+    LONGEST,
+    TRIES,
+    Warming,
+    made,
+    passing,
+    reason,
+    told,
+)
 from iiif_proxy.engine import ASKED, DEATHS, MAKE, SPLIT, Run, celery
-from iiif_proxy.errors import Busy, NoImage, OriginFailed, OriginTimeout, ProxyError
+from iiif_proxy.errors import ProxyError
 from iiif_proxy.proxy import IIIFProxy
 from iiif_proxy.settings import SettingsError, load
 from iiif_proxy.stores.shared import flush_all
 
 log = logging.getLogger(__name__)
-# Another time these may go well: after so many tries, with at most so many seconds between.
-PASSING = (Busy, OriginFailed, OriginTimeout, OSError, redis.RedisError)
-TRIES = 5
-LONGEST = 30
 # Seconds to tell the command what came of it, should Redis be away; it asks again for the rest.
 SAYING = 20.0
 # Seconds for what is on its way to the cache of all machines.
@@ -113,12 +117,12 @@ def _work(
                 said["tasks"] = list(work.tasks(what))
             else:
                 said["made"] = work.make(what)
-        except (ProxyError, OSError, redis.RedisError) as error:
-            if isinstance(error, PASSING) and not isinstance(error, NoImage) and not last:
+        except Exception as error:  # Whatever it is, the command must hear of it: it waits.
+            if not last and (passing(error) or isinstance(error, redis.RedisError)):
                 log.info("%s is tried again: %s", what, error)
                 later.append(what)
                 continue
-            said["fault"] = reason(error)
+            said["fault"] = reason(told(error))
         if not flush_all(SHARING):
             log.warning("the cache of all machines does not answer: %s is only here", what)
         _say(run, said, name)

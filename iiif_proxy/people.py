@@ -39,7 +39,11 @@ def own_of(
         settings.prefix,
         peers,
         Links(
-            settings.openseadragon_url, settings.viewers, settings.annotations, settings.base_url
+            settings.openseadragon_url,
+            settings.viewers,
+            settings.annotations,
+            settings.base_url,
+            settings.frame_ancestors,
         ),
         health=health.report,
         codecs=health.codecs.facts,

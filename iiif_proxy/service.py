@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from iiif_proxy.stores.base import Entry, Key, NullStore, Store
 from iiif_proxy.stores.disk import DiskStore
 from iiif_proxy.stores.elsewhere import Address, Elsewhere
 from iiif_proxy.stores.retention import Retention
+from iiif_proxy.stores.shared import SharedStore
 from iiif_proxy.telling import ToldGate
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class ImageService:
         patience: float,
         retention: Retention | None = None,
         leases: Leases | None = None,
-        purged: Callable[[str], object] = lambda identifier: None,
+        purged: Callable[[str | None], object] = lambda identifier: None,
         elsewhere: Elsewhere | None = None,
         jobs: Jobs = HERE,
     ) -> None:
@@ -355,10 +357,13 @@ class ImageService:
         def find() -> Entry | None:
             return store.get(key)
 
+        end = time.monotonic() + self._patience
+
         def first() -> Entry:
             if self._leases is None or not self._is_dear(located, environ):
                 return make()
-            return self._leases.first(name, find, make, self._patience)
+            # What was waited for the processes of this machine counts too.
+            return self._leases.first(name, find, make, end - time.monotonic())
 
         entry, made = self._flights.do(name, find, first, self._patience)
         return Derivative(entry, not made)
@@ -392,6 +397,21 @@ class ImageService:
         """Forget everything of one identifier, on all machines: record, source, derivatives."""
         self.forget(identifier)
         self._purged(identifier)
+
+    def purge_all(self) -> None:
+        """Forget everything of all identifiers, on all machines."""
+        self._sources.purge_all()
+        # Before a bucket is emptied, which takes a while.
+        self._purged(None)
+        self._derivatives.purge_all()
+
+    def forget_all(self) -> None:
+        """Purge everything on this machine."""
+        self._sources.purge_all()
+        if isinstance(self._derivatives, SharedStore):
+            self._derivatives.purge_all_here()
+        else:
+            self._derivatives.purge_all()
 
     def forget(self, identifier: str) -> None:
         """Purge it on this machine."""

@@ -23,6 +23,7 @@ from iiif_proxy.values import (
     document,
     folder,
     formats,
+    framers,
     header,
     location,
     mark,
@@ -335,6 +336,12 @@ class Settings:
     preserve_host: bool = setting(boolean, "off", "pass the visitor's Host on to the origin")
     openseadragon_url: str | None = setting(
         plain, "", "script URL of another OpenSeadragon for the view page"
+    )
+    frame_ancestors: tuple[str, ...] = setting(
+        framers,
+        "",
+        "who may show pages below `/-/` in a frame: `'self'`, or places such as"
+        " `https://www.example.org`; nobody else may",
     )
     viewers: tuple[tuple[str, str], ...] = setting(
         viewers,

@@ -235,6 +235,16 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
 
+FRAMER = re.compile(r"'self'|https?://(\*\.)?[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+
+
+def framers(text: str) -> tuple[str, ...]:
+    found = words(text)
+    if not all(FRAMER.fullmatch(one) for one in found):
+        raise ValueError("'self', or places such as https://www.example.org")
+    return found
+
+
 def formats(text: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(words(text)))
     if not set(LEVEL2_FORMATS) <= set(found):

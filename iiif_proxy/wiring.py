@@ -57,7 +57,7 @@ ONE_SOURCE_SHARE = 20
 RECORDS_LEAST = 64 << 20
 BYTES_A_PIXEL = 4
 LEAST_WORKERS = 2
-PURGED = "purged"
+PURGED, PURGED_ALL = "purged", "purged all"
 LEAST_DECODERS = 4
 # Seconds: a role's credentials may have to be asked for.
 SIGNING_TIMEOUT = 10
@@ -189,6 +189,12 @@ def service_of(
         patience=settings.source_timeout + settings.connect_timeout,
         unshow=lambda identifier: published.unpublish(encode(identifier)) if published else None,
     )
+
+    def told(identifier: str | None) -> None:
+        if news is not None:
+            kind = PURGED_ALL if identifier is None else PURGED
+            news.tell(kind, identifier or "")
+
     service = ImageService(
         sources,
         derivatives,
@@ -215,7 +221,7 @@ def service_of(
         patience=settings.queue_timeout,
         retention=retention,
         leases=Leases(link) if link and settings.cache_url else None,
-        purged=lambda identifier: news.tell(PURGED, identifier) if news else None,
+        purged=told,
         elsewhere=elsewhere_of(settings, derivatives),
     )
     if news is not None:
@@ -226,7 +232,8 @@ def service_of(
             near.purge_all()
 
         # Asked anew, origins tell of most that a purge was for.
-        news.listen({PURGED: service.forget}, forget_all, sources.forget_all)
+        heard = {PURGED: service.forget, PURGED_ALL: lambda _: service.forget_all()}
+        news.listen(heard, forget_all, sources.forget_all)
     return service
 
 

@@ -24,9 +24,16 @@ KEPT = 100_000
 WAIT, AGAIN, UNSENT = 1.0, 1.0, 3.0
 TOGETHER = 500
 DIGITS = 20
-# Numbered without a gap, so that who was away knows whether anything is missing.
+# Numbered without a gap, so that who was away knows whether anything is missing. (A Redis that may
+# evict any key can lose the number and keep the news: it goes on behind the last.)
 TELL = """
 local number = redis.call('INCR', KEYS[2])
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+last = last and tonumber(string.match(last[1], '^%d+')) or 0
+if number <= last then
+    number = last + 1
+    redis.call('SET', KEYS[2], number)
+end
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], number .. '-0', 'news', ARGV[2])
 return number
 """
@@ -102,7 +109,7 @@ class News:
 
     def begin(self, redis: Any) -> int:
         """The number of what this machine heard last; 0 was before all. Raises Away."""
-        told = int(redis(lambda client: client.get(NUMBER)) or 0)
+        told = self._told(redis)
         with self._place() as place:
             here = place.number
             if here is None:
@@ -113,11 +120,18 @@ class News:
                 place.number = here = 0
         return here
 
+    def _told(self, redis: Any) -> int:
+        """The number of the last news of all. Raises Away."""
+        return int(redis(lambda client: client.get(NUMBER)) or 0)
+
     def hear(self, redis: Any, after: int) -> int:
         """Wait for news, do what they say, and the number of the last. Raises Away."""
         found = redis(
             lambda client: client.xread({STREAM: f"{after}-0"}, TOGETHER, int(WAIT * 1000))
         )
+        if not found and self._told(redis) < after:
+            # Emptied (FLUSHALL), or another in its place, without a break in the connection.
+            return self.begin(redis)
         for name, fields in (found or [(STREAM, [])])[0][1]:
             number = int(name.partition("-")[0])
             with self._place() as place:

@@ -51,7 +51,7 @@ def print_settings(settings: Settings) -> None:
 def masked(text: str) -> str:
     """Without what may be a secret: the values in queries, users in URLs."""
     text = re.sub(r"([?&][^=&\s]+)=(?!\{id\})[^&\s]+", r"\1=…", text)
-    return re.sub(r"//[^/@\s]+@", "//…@", text)
+    return re.sub(r"//[^/\s]+@", "//…@", text)
 
 
 def try_out(identifier: str | None) -> int:

@@ -1,5 +1,6 @@
 """gunicorn's worker with threads, none of which waits for a visitor."""
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -23,18 +24,27 @@ from iiif_proxy.settings import load
 
 # Within these a request's head must have come, however slowly.
 HEAD_SECONDS = 10.0
-# Of a head so much is waited for; the rest is then read by a thread.
-MOST = 32 << 10
-ENDS = (b"\r\n\r\n", b"\n\n")
+# A longer head is refused, with what we say then: a thread would wait for its end. (nginx passes on
+# 64 KB at most.) A longer line is for gunicorn, which says so without waiting.
+MOST, LONGEST_LINE = 64 << 10, 8190
+END = b"\r\n\r\n"
+TOO_LONG = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 24\r\n\r\n"
+    b"The headers are too big\n"
+)
 # So much memory may wait for visitors who read slowly.
 MOST_HELD = 64 << 20
 # What a visitor sent too much is read for so long, lest the kernel takes back what it was told.
 LINGER_SECONDS, MOST_DRAINED = 2.0, 64 << 10
 # After so long there may be descriptors again.
 PAUSE, QUIET_SECONDS = 0.1, 10.0
-# What may be answered from the store at once: its path, and its host.
-GET = re.compile(rb"GET (/[^ ?#]*)[^ ]* HTTP/1\.[01]\r\n")
-HOST = re.compile(rb"\r\nhost:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
+# What may be answered from the store at once: its path, and its host. (Possessive: a long line that
+# does not match costs one pass, not one for each of its bytes, in the loop of all visitors.)
+GET = re.compile(rb"GET (/[^ ?#]*+)[^ ]*+ HTTP/1\.[01]\r\n")
+# No end of a line: gunicorn refuses such a head without waiting for more.
+BARE = re.compile(rb"[^\r]\n")
+HOST = re.compile(rb"\r\nhost:([^\r\n]*+)\r\n", re.IGNORECASE)
 # With these a request may have a body, which its thread would wait for.
 BODY = re.compile(rb"\n(?:content-length|transfer-encoding|expect|upgrade)\b", re.IGNORECASE)
 
@@ -121,7 +131,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             conn.data_ready = not self.cfg.is_ssl
             if self._heads.pop(conn, None):
                 conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-            if head.startswith(self._health) and not BODY.search(head):
+            if len(head) == MOST and END not in head and b"\n" in head[:LONGEST_LINE]:
+                self._refuse(conn)
+                return
+            if head.startswith(self._health) and END in head and not BODY.search(head):
                 done = self._aside.submit(self.handle, conn)
                 done.add_done_callback(
                     lambda _: self.method_queue.defer(self.finish_request, conn, done)
@@ -141,11 +154,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _is_at_hand(self, conn: Any, head: bytes) -> bool:
         """Whether a stored image is the answer, to a visitor who has read those before it."""
         found = GET.match(head)
-        if self._has is None or self.cfg.is_ssl or found is None or BODY.search(head):
+        if self._has is None or self.cfg.is_ssl or found is None or END not in head:
+            return False
+        if BODY.search(head):
             return False
         host = HOST.search(head)
-        name = None if host is None else host[1].decode("latin-1")
+        name = None if host is None else host[1].strip(b" \t").decode("latin-1")
         return self._has(name, found[1].decode("latin-1")) and not _unread(conn.sock)
+
+    def _refuse(self, conn: Any) -> None:
+        with contextlib.suppress(OSError):
+            conn.sock.send(TOO_LONG, socket.MSG_DONTWAIT)
+        done: Future[bool] = Future()
+        done.set_result(False)
+        self._finished(conn, done)
 
     def _answer(self, conn: Any) -> None:
         """In the loop itself: to wake a thread, and to take turns with it, takes longer than the
@@ -293,7 +315,7 @@ def _head(conn: Any, tls: bool) -> bytes | None:
         return None
     except OSError:
         return b""
-    if not data or len(data) == MOST or any(end in data for end in ENDS):
+    if not data or len(data) == MOST or END in data or BARE.search(data):
         return data
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(data) + 1)
     return None

@@ -1,5 +1,6 @@
 """Many images, several at once, with a line that says how far it is."""
 
+import logging
 import queue
 import sys
 import threading
@@ -7,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from iiif_proxy.commands.inside import complain, derived, nobody
-from iiif_proxy.errors import ProxyError
+from iiif_proxy.errors import Busy, NoImage, OriginFailed, OriginTimeout, ProxyError
 from iiif_proxy.iiif import urls
 from iiif_proxy.iiif.model import ImageInfo
 from iiif_proxy.iiif.plan import ImageRequest
@@ -16,7 +17,15 @@ from iiif_proxy.proxy import IIIFProxy
 
 # What a task did: made it, or found it there already; and its bytes.
 Made = tuple[bool, int]
+# What is to be done: an image, or (None: not known yet) one of its paths.
+Todo = tuple[str, str | None]
 PAUSE = 10.0
+# Another time these may go well: after so many tries, with at most so many seconds between.
+PASSING = (Busy, OriginFailed, OriginTimeout, OSError)
+TRIES = 5
+LONGEST = 30
+SECOND = 1.0
+log = logging.getLogger(__name__)
 
 
 class Warming:
@@ -165,6 +174,19 @@ class Progress:
             yield image
 
 
+def passing(error: Exception) -> bool:
+    """Whether the same may go well another time."""
+    return isinstance(error, PASSING) and not isinstance(error, NoImage)
+
+
+def told(error: Exception) -> Exception:
+    """What is said of it. A fault of ours is told to the log, and costs that image only."""
+    if isinstance(error, ProxyError | OSError):
+        return error
+    log.error("an image could not be made", exc_info=error)
+    return ProxyError("Something went wrong here: the log has it.", repr(error))
+
+
 def reason(error: BaseException) -> str:
     """One sentence."""
     return error.public if isinstance(error, ProxyError) else str(error)
@@ -183,9 +205,40 @@ def each(
     progress: Progress,
     jobs: int,
 ) -> None:
-    """Run the tasks of all names, `jobs` at a time; an interrupt ends it after those under way."""
+    """Run the tasks of all names, `jobs` at a time; an interrupt ends it after those under way.
+
+    What may go well another time is tried again after all others, `TRIES` times.
+    """
+    left: list[Todo] = [(name, None) for name in names]
+    for tried in range(TRIES + 1):
+        if tried:
+            complain(f"{len(left)} may go well another time: they are tried again.")
+            time.sleep(min(LONGEST, SECOND * 2 ** (tried - 1)))
+        left = _round(left, tasks, make, progress, jobs, last=tried == TRIES)
+        if not left:
+            return
+
+
+def _round(
+    todo: Sequence[Todo],
+    tasks: Callable[[str], Sequence[str]],
+    make: Callable[[str], Made],
+    progress: Progress,
+    jobs: int,
+    last: bool,
+) -> list[Todo]:
+    """Those of `todo` that failed and may go well another time."""
     waiting: queue.Queue[tuple[str, str] | None] = queue.Queue(jobs * 4)
     stopped = threading.Event()
+    again: list[Todo] = []
+
+    def failed(name: str, task: str | None, error: Exception) -> None:
+        if passing(error) and not last:
+            again.append((name, task))
+            return
+        if task is None:
+            progress.image(1)
+        progress.fault(task or name, told(error), name)
 
     def work() -> None:
         while (task := waiting.get()) is not None:
@@ -193,16 +246,18 @@ def each(
                 continue
             try:
                 progress.done(make(task[1]))
-            except (ProxyError, OSError) as error:
-                progress.fault(task[1], error, task[0])
+            except Exception as error:  # A thread that ended would keep all others waiting.
+                failed(*task, error)
 
     def feed() -> Iterator[tuple[str, str]]:
-        for name in names:
+        for name, task in todo:
+            if task is not None:
+                yield name, task
+                continue
             try:
                 found = tasks(name)
-            except (ProxyError, OSError) as error:
-                progress.image(1)
-                progress.fault(name, error, name)
+            except Exception as error:
+                failed(name, None, error)
                 continue
             progress.image(len(found))
             yield from ((name, task) for task in found)
@@ -211,8 +266,8 @@ def each(
     for thread in threads:
         thread.start()
     try:
-        for task in feed():
-            waiting.put(task)
+        for one in feed():
+            waiting.put(one)
     except BaseException:
         stopped.set()
         raise
@@ -221,3 +276,4 @@ def each(
             waiting.put(None)
         for thread in threads:
             thread.join()
+    return again

@@ -13,6 +13,7 @@ from iiif_proxy.sources.record import hashed
 # Every ring is so long: whose it is, or nobody's in particular.
 LENGTH = 16
 ANY = b"." * (LENGTH - 1) + b"\n"
+ALL = b"*" * (LENGTH - 1) + b"\n"
 
 
 class Bell:
@@ -75,13 +76,14 @@ class Bell:
             yield
 
     @contextlib.contextmanager
-    def ringing(self, identifier: str) -> Iterator[None]:
-        """Ring for an identifier when this is done; wait until nobody is `silent`."""
+    def ringing(self, identifier: str | None) -> Iterator[None]:
+        """Ring for an identifier (None: for each) when this is done; wait until nobody is
+        `silent`."""
         with self._held(fcntl.LOCK_EX):
             try:
                 yield
             finally:
-                self.ring(_tag(identifier))
+                self.ring(ALL if identifier is None else _tag(identifier))
 
     @contextlib.contextmanager
     def _held(self, how: int) -> Iterator[None]:
@@ -120,4 +122,4 @@ def _tag(identifier: str) -> bytes:
 
 
 def _among(tag: bytes, rung: bytes) -> bool:
-    return any(rung[at : at + LENGTH] == tag for at in range(0, len(rung), LENGTH))
+    return any(rung[at : at + LENGTH] in (tag, ALL) for at in range(0, len(rung), LENGTH))

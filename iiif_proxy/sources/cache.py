@@ -213,6 +213,11 @@ class SourceCache:
         """What is known of sources; their bytes only where the origin has others by then."""
         self._known.forget_all()
 
+    def purge_all(self) -> None:
+        """Records and bytes of all identifiers."""
+        self._contents.forget_all()
+        self._known.forget_all()
+
     # Files of this machine
 
     def _local(self, identifier: str, index: int, environ: Environ) -> SourceImage | None:

@@ -85,6 +85,9 @@ class Contents:
     def forget(self, identifier: str) -> None:
         self._store.purge(hashed(identifier))
 
+    def forget_all(self) -> None:
+        self._store.purge_all()
+
 
 class Incoming:
     """The file that a download is written to. `held` reads it.

@@ -171,11 +171,11 @@ class Known:
 
     def forget_all(self) -> None:
         """All records, in all processes. (What a static server answers ends with its freshness.)"""
-        self._store.purge_all()
-        with self._lock:
-            self._memory.clear()
-            self._unknown.clear()
-        self._bell.ring()
+        with self._bell.ringing(None):
+            self._store.purge_all()
+            with self._lock:
+                self._memory.clear()
+                self._unknown.clear()
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()

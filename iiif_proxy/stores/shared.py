@@ -124,11 +124,22 @@ class SharedStore:
     def purge_all(self) -> int:
         return self._purged(EVERYTHING, self.near.purge_all)
 
-    def _purged(self, what: str, near: Callable[[], int]) -> int:
-        """Written down before it is done: a purge is not lost with this process either."""
+    def purge_all_here(self) -> int:
+        """The near store now; the bucket, which another machine purges too, in the background: for
+        what this one was just writing to it."""
+        self._owe(EVERYTHING)
+        number = self.near.purge_all()
+        self._wake(debt=True)
+        return number
+
+    def _owe(self, what: str) -> None:
         with contextlib.suppress(OSError):
             self._owed.mkdir(parents=True, exist_ok=True)
             (self._owed / what).touch()
+
+    def _purged(self, what: str, near: Callable[[], int]) -> int:
+        """Written down before it is done: a purge is not lost with this process either."""
+        self._owe(what)
         number = near()
         try:
             self._pay(what)

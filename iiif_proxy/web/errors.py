@@ -28,12 +28,12 @@ def answer(
     environ: Environ,
     cors: bool = True,
     page: Callable[[], bytes] | None = None,
-    base: str | None = None,
+    rules: Headers | None = None,
 ) -> tuple[str, Headers, bytes]:
     """Status line, headers and body: one sentence, in the form that Accept asks for.
 
     `page` makes a better page of HTML than the plain one; should it fail, that has to do.
-    `base`: the public address, where it is set.
+    `rules`: what a browser may do with that (by default with any page, nothing).
     """
     chosen = media_type(environ)
     made = _made(page) if page and chosen == "text/html" else None
@@ -54,8 +54,8 @@ def answer(
         ("Vary", "Accept"),
         NOSNIFF,
     ]
-    if made:
-        headers += policy(base)
+    if chosen == "text/html":
+        headers += policy() if rules is None else rules
     headers += [(name.title(), _one_line(value)) for name, value in error.headers.items()]
     return f"{error.status} {error.reason}", headers, body
 

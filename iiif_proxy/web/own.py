@@ -35,12 +35,13 @@ Room = Callable[[str, Environ, StartResponse], Iterable[bytes]]
 @dataclass(frozen=True, slots=True)
 class Links:
     """What settings say of other places: a script, viewers by name with `{manifest}` in their
-    addresses, where annotations are with `{id}`, and the public address."""
+    addresses, where annotations are with `{id}`, the public address, and who may frame pages."""
 
     openseadragon: str | None = None
     viewers: Sequence[tuple[str, str]] = ()
     annotations: str | None = None
     base: str | None = None
+    framers: Sequence[str] = ()
 
 
 class Own:
@@ -110,7 +111,7 @@ class Own:
             body = f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(error.public)}</p>\n{about}"
             return framed(title, body, own)
 
-        return errors.answer(error, environ, page=page, base=self._links.base)
+        return errors.answer(error, environ, page=page, rules=self._rules())
 
     # For machines
 
@@ -145,12 +146,15 @@ class Own:
     def _own(self, environ: Environ) -> str:
         return f"{self._peers.base(environ)}{self._prefix}/-"
 
+    def _rules(self, script: str = "", fetched: str = "") -> Headers:
+        return policy(self._links.base, script, fetched, self._links.framers)
+
     def _index(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         own = self._own(environ)
         well, checks = self._health()
         inside = index.body(own, self._prefix, well, checks, self._recent())
         body = framed("iiif-proxy", inside, own)
-        return _send(body, HTML, "no-cache", environ, start_response, policy(self._links.base))
+        return _send(body, HTML, "no-cache", environ, start_response, self._rules())
 
     def _led(self, name: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """From the index's forms, whose fields are in the query, to the page itself."""
@@ -216,7 +220,7 @@ class Own:
             }
         page = filled((STATIC / name).read_text("utf-8"), values)
         fetched = remote if name == "annotate.html" else ""
-        extra = policy(links.base, links.openseadragon or "", fetched)
+        extra = self._rules(links.openseadragon or "", fetched)
         return _send(
             page.encode("utf-8", "replace"), HTML, "no-cache", environ, start_response, extra
         )
@@ -230,7 +234,7 @@ class Own:
             return _send(body, "application/json", "no-store", environ, start_response)
         inside = explained.body(found, self._peers.base(environ))
         body = framed("Why is it answered so?", inside, self._own(environ))
-        return _send(body, HTML, "no-store", environ, start_response, policy(self._links.base))
+        return _send(body, HTML, "no-store", environ, start_response, self._rules())
 
 
 def _send(

@@ -87,9 +87,9 @@ def environ(origin: Origin, redis: RedisServer, folder: Path) -> dict[str, str]:
     }
 
 
-def purge(given: dict[str, str]) -> None:
+def purge(given: dict[str, str], what: str = "a.jpg") -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "iiif_proxy.cli", "purge", "a.jpg"],
+        [sys.executable, "-m", "iiif_proxy.cli", "purge", what],
         env={**os.environ, **given}, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -108,6 +108,14 @@ def test_a_purge_reaches_all_machines(
     until(lambda: shade(image(two)) == 200)
     # Whichever of its processes answers.
     assert {shade(image(two)) for _ in range(10)} == {200}
+
+    shown(origin, 150)
+    purge(environ(origin, redis, tmp_path / "one"), "--all")
+    assert shade(image(one)) == 150
+    until(lambda: shade(image(two)) == 150)
+    shown(origin, 200)
+    purge(environ(origin, redis, tmp_path / "two"), "--all")
+    until(lambda: shade(image(one)) == shade(image(two)) == 200)
 
     # Redis is away, and so is the purge, until it is back.
     redis.kill()

@@ -8,8 +8,12 @@ import pytest
 from PIL import Image
 
 from iiif_proxy.cli import COMMANDS
+from iiif_proxy.commands import working
+from iiif_proxy.commands.working import TRIES
+from iiif_proxy.proxy import IIIFProxy
 from tests.commands.conftest import Command
-from tests.servers import Origin
+from tests.http import collection
+from tests.servers import Exchange, Origin
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -105,6 +109,50 @@ def test_warm_says_what_failed_and_goes_on(command: Command) -> None:
     assert "broken.png/full" in errors
 
 
+def test_warm_tries_again_what_fails_in_passing(
+    command: Command, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "SECOND", 0.01)
+    failures: dict[str, int] = {}
+
+    def failing(exchange: Exchange) -> None:
+        name = exchange.request.target.rpartition("/")[2]
+        failures[name] = failures.get(name, 0) + 1
+        if name == "321x200.png" or (name == "320x200.png" and failures[name] < 3):
+            exchange.write(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+        else:
+            collection.serve(exchange)
+
+    monkeypatch.setattr(origin, "default", failing)
+    names = ["320x200.png", "321x200.png", "nothing", "322x200.png"]
+    code, out, errors = command("warm", "--only", "!60,60", *names)
+    assert code == 1
+    assert out.startswith("2 made")
+    assert failures == {"320x200.png": 3, "321x200.png": 1 + TRIES, "nothing": 1, "322x200.png": 1}
+    told = errors.rpartition("Not made:\n")[2]
+    assert sorted(line.split(":")[0].strip() for line in told.splitlines()) == [
+        "321x200.png",
+        "nothing",
+    ]
+
+
+def test_a_fault_of_ours_ends_no_thread_that_warms(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = working.made
+
+    def broken(proxy: IIIFProxy, path: str) -> working.Made:
+        if "323x200" in path:
+            raise ZeroDivisionError
+        return make(proxy, path)
+
+    monkeypatch.setattr(working, "made", broken)
+    names = [f"{width}x200.png" for width in (323, *range(330, 340))]
+    code, out, errors = command("warm", "--jobs", "1", "--only", "!60,60", *names)
+    assert (code, out.split()[0]) == (1, "10")
+    assert "  323x200.png: Something went wrong here: the log has it. (1)" in errors
+
+
 MANIFEST_3 = {
     "@context": "http://iiif.io/api/presentation/3/context.json",
     "id": "https://x.example/m",
@@ -173,6 +221,17 @@ def test_purge(command: Command, origin: Origin) -> None:
     code, out, _ = command("warm", "--only", "50,", "303x200.png")
     assert out.startswith("1 made")
     assert len(origin.requests) > asked
+
+
+def test_purge_all(command: Command, tmp_path: Path) -> None:
+    names = ["340x200.png", "341x200.png"]
+    command("warm", "--only", "!60,60", *names)
+    code, out, _ = command("purge", "--all")
+    assert (code, out) == (0, "purged everything\n")
+    left = [path for path in (tmp_path / "cache").rglob("*") if path.suffix in {".jpg", ".png"}]
+    assert left == []
+    assert command("warm", "--only", "!60,60", *names)[1].startswith("2 made")
+    assert command("purge", "--all", names[0])[0] == 2
 
 
 def test_stats(command: Command) -> None:

@@ -78,6 +78,47 @@ def test_unfinished_heads_hold_no_thread(port: int) -> None:
             assert ask(port, HEALTH, timeout=8).status == 200
 
 
+LONG = b"".join(b"X-Long-%d: %s\r\n" % (n, b"x" * 4000) for n in range(20))
+
+
+def test_heads_without_end_hold_no_thread(port: int) -> None:
+    """Longer than what is waited for, and those that the loop, or health's thread, would read."""
+    for line in (b"GET /iiif/-/health", b"GET /iiif/3/a.png/info.json", b"POST /x"):
+        with contextlib.ExitStack() as stack:
+            visitors = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+                for _ in range(THREADS + 2)
+            ]
+            for visitor in visitors:
+                visitor.sendall(line + b" HTTP/1.1\r\nHost: visited.example\r\n" + LONG)
+            assert ask(port, HEALTH, timeout=20).status == 200
+            assert ask(port, get("/iiif/3/nothing/info.json"), timeout=20).status == 404
+            for visitor in visitors:
+                assert visitor.recv(1000).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_long_head_that_ends_is_answered(port: int) -> None:
+    head = b"GET /iiif/-/health HTTP/1.1\r\nHost: visited.example\r\nConnection: close\r\n"
+    assert ask(port, head + LONG[:48000].rpartition(b"\r\n")[0] + b"\r\n\r\n").status == 200
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /" + b"a" * 100_000,
+        b"GET /?" + b"a" * 60_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: a" + b" " * 8000 + b"b\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: a" + b" \t" * 25_000 + b"b\r\n\r\n",
+    ],
+)
+def test_long_lines_cost_the_loop_no_time(port: int, line: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            visitor = stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            visitor.sendall(line)
+        assert ask(port, HEALTH, timeout=10).status == 200
+
+
 def test_a_head_that_comes_slowly_is_answered(port: int) -> None:
     with Client(port, 30) as client:
         for number in range(0, len(HEALTH), 30):

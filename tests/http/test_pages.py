@@ -123,6 +123,13 @@ def test_policies_name_what_settings_name(serving: Serving) -> None:
         assert "*" not in policy
 
 
+def test_pages_are_framed_by_whom_settings_name(serving: Serving) -> None:
+    proxy = serving(frame_ancestors="'self' https://www.example.org:8443")
+    for target in ("/-/", "/-/view/a.png", "/3/nothing/info.json"):
+        policy = proxy.ask(target, BROWSER).get("Content-Security-Policy") or ""
+        assert policy.endswith("frame-ancestors 'self' https://www.example.org:8443")
+
+
 def test_error_pages_say_what_to_write_instead(proxy: Proxy) -> None:
     answer = proxy.ask("/3/300x200.png/full/full/0/native.jpg", BROWSER)
     page = answer.body.decode()

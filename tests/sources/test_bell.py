@@ -52,6 +52,9 @@ def test_it_is_heard_for_whom_it_rang(bell: Bell) -> None:
     assert rung(bell)
     assert bell.rang("a.jpg", before)
     assert not bell.rang("b.jpg", before)
+    with bell.ringing(None):
+        pass
+    assert bell.rang("b.jpg", before)
 
 
 def test_a_child_is_not_held_up_by_a_thread_of_its_parent() -> None:

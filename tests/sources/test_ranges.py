@@ -138,7 +138,9 @@ def test_connections_are_kept_and_shared_with_the_source(
     assert origin.requests[1].all("Accept-Encoding") == ["identity"]
 
 
-def test_many_threads(ranges: HttpRanges) -> None:
+def test_many_threads(origin: Origin, file: File) -> None:
+    ranges = ranges_of(origin, HttpSource(f"{origin.url}/{{id}}"))
+
     def work() -> bool:
         spans = [(at * 997, 100 + at) for at in range(12)]
         return ranges.read_many(spans) == [DATA[at : at + size] for at, size in spans]

@@ -2,10 +2,11 @@
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from iiif_proxy.web.headers import Headers
 
+NOBODY = "'none'"
 FRAME = """<!doctype html>
 <html lang="en">
 <head>
@@ -33,16 +34,20 @@ def framed(title: str, body: str, own: str) -> bytes:
     return page.encode("utf-8", "replace")
 
 
-def policy(base: str | None = None, script: str = "", fetched: str = "") -> Headers:
+def policy(
+    base: str | None = None, script: str = "", fetched: str = "", framers: Sequence[str] = ()
+) -> Headers:
     """No inline script or style, and nothing from elsewhere but what settings name.
 
-    `base`: the public address, where it is set; `script`: of the viewer; `fetched`: of notes.
+    `base`: the public address, where it is set; `script`: of the viewer; `fetched`: of notes;
+    `framers`: who may show the page in a frame.
     """
     ours = f"'self' {host(base or '')}".strip()
     rules = (
         f"default-src {ours}; img-src {ours} data: blob:; style-src {ours}; "
         f"script-src {ours} {host(script)}; connect-src {ours} {host(fetched)}; "
-        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+        "object-src 'none'; base-uri 'none'; form-action 'self'; "
+        f"frame-ancestors {' '.join(framers) or NOBODY}"
     )
     return [("Content-Security-Policy", rules), ("Referrer-Policy", "same-origin")]
 
