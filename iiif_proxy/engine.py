@@ -24,11 +24,13 @@ TAKEN = 900
 DEATHS = 2
 # Seconds that what belongs to a run is kept after the last sign of life.
 KEPT = 3600
-# Seconds to wait for an answer of Redis.
+# Seconds to wait for an answer of Redis; and of the queue, by workers (more than they let it wait
+# for work) and by servers.
 ANSWERS = 10.0
+IDLE, HASTE = 30.0, 2.0
 
 
-def celery(broker: str) -> Celery:
+def celery(broker: str, answers: float = IDLE) -> Celery:
     """`broker`: redis://, rediss:// or unix://, as Celery wants it."""
     app = Celery("iiif_proxy", broker=broker.replace("unix://", "redis+socket://", 1))
     app.conf.update(
@@ -41,7 +43,13 @@ def celery(broker: str) -> Celery:
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
-        broker_transport_options={"visibility_timeout": TAKEN},
+        broker_transport_options={
+            "visibility_timeout": TAKEN,
+            # Else whoever waits for a machine that has vanished without a word waits for ever.
+            "socket_timeout": answers,
+            "socket_connect_timeout": min(answers, ANSWERS),
+            "socket_keepalive": True,
+        },
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         # What is under way when the broker is lost is made; nobody makes it twice at once.
@@ -58,7 +66,7 @@ class Requests:
     EXPIRES = 300
 
     def __init__(self, broker: str) -> None:
-        self._celery = celery(broker)
+        self._celery = celery(broker, HASTE)
         self._link = Link(broker)
 
     def send(self, path: str) -> None:

@@ -35,6 +35,8 @@ VISITORS = """
 
 What is dear (more than 4 megapixels to decode) waits for its share of `IIIF_PROXY_MEMORY`, at most half of `IIIF_PROXY_THREADS` in each process and `IIIF_PROXY_QUEUE_TIMEOUT` long; others get 503 with a `Retry-After` that follows from how long such work took lately. The other half of the threads goes on with what is stored and what is cheap, and `/iiif/-/health` has a thread of its own.
 
+Whoever waits for an image has an end in sight: for its source `IIIF_PROXY_SOURCE_TIMEOUT` (and `IIIF_PROXY_CONNECT_TIMEOUT`); for whoever is making the same, in this machine or another, `IIIF_PROXY_QUEUE_TIMEOUT`; the same for a share of memory, and for a process to decode in; then `IIIF_PROXY_DECODE_TIMEOUT` of a processor, which on a starved machine is five times that on the clock at most. Each ends in 502, 503 or 504, with `Retry-After` where asking again helps. Where all of these come together that is 13 minutes by default; a server in front that gives up before then (`proxy_read_timeout`) loses nothing, for what is made is kept.
+
 Under `iiif-proxy serve` a visitor holds no thread while the head of the request comes, while the image is read (more than a quarter of a second long), or while the connection is left open at the end. Who reads nothing at all for a minute is left. An image whose visitor went away is finished and kept. What is passed through from the origin is read as fast as its visitor reads it, and holds a thread that long.
 """
 ODDLY = """

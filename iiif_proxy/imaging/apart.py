@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import iiif_proxy
 from iiif_proxy.concurrency.recent import busy
-from iiif_proxy.errors import NoImage, OriginFailed
+from iiif_proxy.errors import Busy, NoImage, OriginFailed
 from iiif_proxy.imaging.channel import Channel, Gone, Late
 from iiif_proxy.imaging.jobs import JOBS
 from iiif_proxy.imaging.reading import DEFAULT, NO_IMAGE, TOO_LONG, open_file
@@ -35,6 +35,10 @@ IDLE = 2
 BEGINS = 60.0
 # Seconds until it is tried again, where none could be begun.
 PAUSE = 60.0
+# Not by a codec: by the kernel, which had no memory left, or by who runs the machine. The image
+# may be well; seconds until it is worth to ask again.
+ENDED = (-signal.SIGKILL, -signal.SIGTERM)
+PAUSE_AFTER = 5.0
 # What codecs leak goes with the process.
 JOBS_EACH = 200
 
@@ -80,7 +84,7 @@ class Apart:
 
     def run(self, job: str, path: str, *arguments: Any, memory: int | None = None) -> Any:
         """As `Jobs` has it. Raises Busy when no process is free in `patience` seconds; OriginFailed
-        when one crashed over it or took too long."""
+        when one crashed over it or took too long; Busy when it was killed."""
         if self._owner != os.getpid():  # A fork: the parent's are not ours.
             for idle in self._idle:
                 idle.disown()
@@ -116,12 +120,15 @@ class Apart:
             raise found
         return found
 
-    def _said(self, worker: "_Worker", cause: Gone) -> OriginFailed:
+    def _said(self, worker: "_Worker", cause: Gone) -> OriginFailed | Busy:
         code = worker.end()
         if isinstance(cause, Late) or code == -signal.SIGPROF:
             DECODERS.labels("overran").inc()
             return OriginFailed(TOO_LONG)
         DECODERS.labels("crashed").inc()
+        if code in ENDED:
+            log.warning("a decoder was ended: %s", signal.Signals(-code).name)
+            return busy(PAUSE_AFTER)
         return NoImage(NO_IMAGE, f"the decoder ended: {code}")
 
     def _worker(self) -> "_Worker | None":

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
+from iiif_proxy.engine import Requests, Unsent
 from tests.bulk.conftest import Bulk
 from tests.clients import Answer, ask, get
 from tests.objectstore import ObjectStore
+from tests.redisserver import RedisServer
 from tests.servers import Served, gunicorn
 
 TARGET = "/iiif/3/large.png/full/1000,/0/default.jpg"
@@ -39,6 +43,14 @@ def test_a_worker_makes_it_and_the_server_finds_it(bulk: Bulk, tmp_path: Path) -
 def found(cache: Path) -> bytes:
     (path,) = (cache / "derivatives").rglob("*1000,847*.jpg")
     return path.read_bytes()
+
+
+def test_a_broker_that_freezes_holds_up_nobody(redis: RedisServer) -> None:
+    requests = Requests(redis.url)
+    requests.send("/iiif/3/a/full/max/0/default.jpg")
+    requests._link.do = lambda call: None  # type: ignore[method-assign]  # It froze just afterwards.
+    with redis.frozen(), pytest.raises(Unsent):
+        requests.send("/iiif/3/b/full/max/0/default.jpg")
 
 
 def test_without_a_broker_the_server_makes_it(bulk: Bulk, tmp_path: Path) -> None:

@@ -154,6 +154,28 @@ def test_a_crash_costs_one_request(apart: Apart, large: Path, tmp_path: Path) ->
     assert workers() != [worker]
 
 
+def test_who_kills_it_says_nothing_of_the_image(apart: Apart, large: Path) -> None:
+    """As the kernel does where there is no memory left."""
+    part_of(apart, large)
+    (worker,) = workers()
+    raised: list[Busy] = []
+
+    def ask() -> None:
+        with pytest.raises(Busy) as found:
+            part_of(apart, large)
+        raised.append(found.value)
+
+    os.kill(worker, signal.SIGSTOP)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: not apart._idle)
+    time.sleep(0.2)  # As above: it is no matter.
+    os.kill(worker, signal.SIGKILL)
+    asking.join(PATIENCE)
+    assert raised[0].headers["Retry-After"]
+    assert part_of(apart, large).size == (1500, 20)
+
+
 def test_one_that_ended_while_nobody_asked_is_replaced(apart: Apart, large: Path) -> None:
     part_of(apart, large)
     (worker,) = workers()
