@@ -109,16 +109,18 @@ class News:
 
     def begin(self, redis: Any) -> int:
         """The number of what this machine heard last; 0 was before all. Raises Away."""
+        with self._place() as place:
+            before = place.number
+        # Asked only now: what another process of this machine hears meanwhile was told after it.
         told = self._told(redis)
         with self._place() as place:
-            here = place.number
-            if here is None:
-                place.number = here = told  # A new machine has nothing to forget.
-            elif here > told:
+            if place.number is None:
+                place.number = told  # A new machine has nothing to forget.
+            elif place.number == before and before > told:
                 log.warning("Redis has lost what it was told: news from before may be missing")
                 self._lost()
-                place.number = here = 0
-        return here
+                place.number = 0
+            return place.number
 
     def _told(self, redis: Any) -> int:
         """The number of the last news of all. Raises Away."""

@@ -148,6 +148,24 @@ def test_redis_loses_the_number_and_keeps_the_news(machine: Callable[[str], Mach
     until(lambda: other.heard[-1] == "afterwards")
 
 
+def test_another_process_hears_while_one_begins(
+    machine: Callable[[str], Machine], tmp_path: Path
+) -> None:
+    one, other = machine("a"), machine("b")
+    redis = other.link.listener(WAIT)
+    heard = tmp_path / "b" / "heard"
+
+    def overtaken(do: Callable[[Any], Any]) -> Any:
+        """What Redis answered, a moment too late."""
+        answer = redis(do)
+        one.news.tell("purged", "meanwhile")
+        until(lambda: int(heard.read_text() or 0) > int(answer or 0))
+        return answer
+
+    assert other.news.begin(overtaken) >= 1
+    assert (other.lost, other.missed) == (0, 0)
+
+
 def test_one_that_fails_does_not_hold_up_the_rest(machine: Callable[[str], Machine]) -> None:
     one, other = machine("a"), machine("b")
     heard: list[str] = []
