@@ -57,7 +57,8 @@ def machine(redis: RedisServer, tmp_path: Path) -> Iterator[Callable[[str], Mach
 
     def made(name: str) -> Machine:
         found = Machine(redis.url, tmp_path / name)
-        until(lambda: (tmp_path / name / "heard").exists())
+        heard = tmp_path / name / "heard"
+        until(lambda: heard.exists() and heard.read_text())
         machines.append(found)
         return found
 
@@ -159,7 +160,7 @@ def test_another_process_hears_while_one_begins(
         """What Redis answered, a moment too late."""
         answer = redis(do)
         one.news.tell("purged", "meanwhile")
-        until(lambda: int(heard.read_text() or 0) > int(answer or 0))
+        until(lambda: int(heard.read_text()) > int(answer or 0))
         return answer
 
     assert other.news.begin(overtaken) >= 1
