@@ -111,8 +111,13 @@ class News:
         """The number of what this machine heard last; 0 was before all. Raises Away."""
         with self._place() as place:
             before = place.number
-        # Asked only now: what another process of this machine hears meanwhile was told after it.
-        told = self._told(redis)
+        try:
+            # Asked only now: what another process of this machine hears meanwhile is told after it.
+            told = self._told(redis)
+        except Away:
+            if before is None:
+                self._hear_all()
+            raise
         with self._place() as place:
             if place.number is None:
                 place.number = told  # A new machine has nothing to forget.
@@ -121,6 +126,12 @@ class News:
                 self._lost()
                 place.number = 0
             return place.number
+
+    def _hear_all(self) -> None:
+        """A new machine that cannot ask stores images, which others may purge before it can."""
+        with self._place() as place:
+            if place.number is None:
+                place.number = 0
 
     def _told(self, redis: Any) -> int:
         """The number of the last news of all. Raises Away."""

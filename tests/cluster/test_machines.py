@@ -72,7 +72,8 @@ def sidecar(origin: Origin, redis: RedisServer, tmp_path: Path) -> Iterator[Side
         def serve(name: str, workers: int = 2, **more: str) -> Served:
             given = environ(origin, redis, tmp_path / name) | more
             served = stack.enter_context(gunicorn(APP, given, workers=workers))
-            until(lambda: (tmp_path / name / "cluster" / "heard").exists())
+            heard = tmp_path / name / "cluster" / "heard"
+            until(lambda: heard.exists() and heard.read_text())
             return served
 
         yield serve

@@ -99,6 +99,17 @@ def test_told_while_redis_is_away(machine: Callable[[str], Machine], redis: Redi
     assert (other.lost, other.missed) == (1, 0)
 
 
+def test_a_machine_begins_while_redis_is_away(
+    machine: Callable[[str], Machine], redis: RedisServer
+) -> None:
+    one = machine("a")
+    redis.kill()
+    new = machine("b")
+    one.news.tell("purged", "meanwhile")
+    redis.start()
+    until(lambda: "meanwhile" in new.heard)
+
+
 def test_who_was_away_makes_up_for_it(
     machine: Callable[[str], Machine], redis: RedisServer, tmp_path: Path
 ) -> None:
