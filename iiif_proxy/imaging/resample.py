@@ -85,8 +85,8 @@ def resample(
         piece = _ready(cut(image, *rect), convert)
         return light.applied(piece, _scaler(across, down, width, height, kernel))
 
-    def horizontal(top: int, bottom: int) -> Image.Image:
-        rect = (across.start, top, across.stop, bottom)
+    def scaled(down: "_Axis") -> Image.Image:
+        rect = (across.start, down.start, across.stop, down.stop)
         factors = (across.factor, down.factor)
         if factors != (1, 1) and convert is None and image.mode not in _PREMULTIPLIED:
             piece = Image.Image.reduce(image, factors, rect)
@@ -94,30 +94,23 @@ def resample(
             piece = _ready(cut(image, *rect), convert)
             piece = _changed(piece, _PREMULTIPLIED)
             piece = piece if factors == (1, 1) else piece.reduce(factors)
-        box = (across.first, 0, min(across.last, piece.width), piece.height)
-        return piece.resize((width, piece.height), kernel, box)
-
-    def vertical(rows: Image.Image) -> Image.Image:
-        box = (0, down.first, rows.width, min(down.last, rows.height))
-        scaled = rows.resize((rows.width, height), kernel, box)
-        return _changed(scaled, _STRAIGHT)
+        # Always in this order, which Pillow would choose by the shape: neighbours are rounded alike.
+        left, top, right, bottom = _box(across, down, piece)
+        piece = piece.resize((width, piece.height), kernel, (left, 0, right, piece.height))
+        piece = piece.resize((width, down.size), kernel, (0, top, width, bottom))
+        return _changed(piece, _STRAIGHT)
 
     pixels = max(width * height, (across.stop - across.start) * (down.stop - down.start))
-    middle = down.middle()
-    if pixels < PARALLEL or width < 2 or not down.start < middle < down.stop:
-        return vertical(horizontal(down.start, down.stop))
-
-    # The source's rows in halves, then the answer's columns: each thread does to its half just
-    # what it would do to the whole, so the answer is the same to the bit. (Halves of the answer,
-    # cut in both directions at once, are not: Pillow keeps edges as 32-bit floats.)
-    half = width // 2
+    if pixels < PARALLEL or height < 2:
+        return scaled(down)
+    upper, lower = down.halves()
     with ThreadPoolExecutor(1, "resample") as beside:
-        later = beside.submit(horizontal, middle, down.stop)
-        upper = horizontal(down.start, middle)
-        rows = _stacked(upper, later.result(), (0, upper.height))
-        later = beside.submit(lambda: vertical(cut(rows, half, 0, width, rows.height)))
-        left = vertical(cut(rows, 0, 0, half, rows.height))
-        return _stacked(left, later.result(), (half, 0))
+        later = beside.submit(scaled, lower)
+        first = scaled(upper)
+        both = Image.new(first.mode, (width, height), None)
+        both.paste(first, (0, 0))
+        both.paste(later.result(), (0, upper.size))
+        return both
 
 
 def _scaler(
@@ -127,8 +120,7 @@ def _scaler(
 
     def scaled(band: Image.Image) -> Image.Image:
         band = band.reduce((across.factor, down.factor))
-        x1, y1 = min(across.last, band.width), min(down.last, band.height)
-        return band.resize((width, height), kernel, (across.first, down.first, x1, y1))
+        return band.resize((width, height), kernel, _box(across, down, band))
 
     return scaled
 
@@ -149,18 +141,34 @@ class _Axis:
     The averaging lies on a grid of the whole image: neighbouring regions average the same pixels.
     """
 
-    def __init__(self, begin: float, end: float, size: int, limit: int) -> None:
+    def __init__(
+        self, begin: float, end: float, size: int, limit: int, factor: int | None = None
+    ) -> None:
         scale = (end - begin) / size
-        self.factor = max(1, int(min(scale / GAP, (end - begin) / LEAST)))
+        self.factor = factor or max(1, int(min(scale / GAP, (end - begin) / LEAST)))
         margin = math.ceil(SUPPORT * max(scale, 1.0)) + 1
         self.start = max(0, int(begin - margin)) // self.factor * self.factor
         self.stop = min(limit, -(-math.ceil(end + margin) // self.factor) * self.factor)
         self.first = (begin - self.start) / self.factor
         self.last = (end - self.start) / self.factor
+        self.size = size
+        self._edges, self._limit = (begin, end), limit
 
-    def middle(self) -> int:
-        half = (self.stop - self.start) // 2
-        return self.start + half // self.factor * self.factor
+    def halves(self) -> tuple["_Axis", "_Axis"]:
+        """Each with the pixels around it that count: what is scaled so joins without a seam."""
+        begin, end = self._edges
+        half = self.size // 2
+        middle = begin + (end - begin) * half / self.size
+        return (
+            _Axis(begin, middle, half, self._limit, self.factor),
+            _Axis(middle, end, self.size - half, self._limit, self.factor),
+        )
+
+
+def _box(across: _Axis, down: _Axis, pixels: Image.Image) -> Edges:
+    """The edges among averaged pixels."""
+    right, bottom = min(across.last, pixels.width), min(down.last, pixels.height)
+    return across.first, down.first, right, bottom
 
 
 def _changed(image: Image.Image, modes: dict[str, str]) -> Image.Image:
@@ -170,11 +178,3 @@ def _changed(image: Image.Image, modes: dict[str, str]) -> Image.Image:
 
 def _ready(image: Image.Image, convert: Convert | None) -> Image.Image:
     return image if convert is None else convert(image)
-
-
-def _stacked(first: Image.Image, second: Image.Image, at: tuple[int, int]) -> Image.Image:
-    """Both in one, the second at its corner `at`."""
-    both = Image.new(first.mode, (at[0] + second.width, at[1] + second.height))
-    both.paste(first, (0, 0))
-    both.paste(second, at)
-    return both

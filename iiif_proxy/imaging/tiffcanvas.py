@@ -173,7 +173,7 @@ def paint(cache: BlockCache, view: View, rect: Rect, linear: bool = False) -> Im
     if len(rows) * len(columns) > MAX_TILES or width * height > MAX_PIXELS:
         raise OriginFailed("The source image is too large to be read in one piece.")
     alone = len(rows) * len(columns) == 1
-    canvas = None if alone else Image.new(mode, rect.size)
+    canvas = None if alone else Image.new(mode, rect.size, None)
     for places in _batches(cache, view, rows, columns):
         for place, tile in zip(places, _decoded(view, places, linear), strict=True):
             left = place.column * view.level.tile_width // view.shrink - rect.left
