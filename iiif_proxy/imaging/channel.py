@@ -17,7 +17,7 @@ from iiif_proxy.imaging.levels import mapped
 MOST = 2
 _LENGTH = struct.Struct("<Q")
 # As they lie in memory (`levels.mapped`). The others go by their bytes.
-_MAPPED = {"L": "L", "RGB": "RGBX", "RGBX": "RGBX", "RGBA": "RGBA"}
+_MAPPED = {"L": "L", "RGB": "RGB", "RGBX": "RGB", "RGBA": "RGBA"}
 
 
 class Gone(Exception):
@@ -36,7 +36,7 @@ class _Pixels:
 
 
 class Channel:
-    """Of one socket, which it owns. An image that was RGB arrives as RGBX."""
+    """Of one socket, which it owns. An image that was RGBX arrives as RGB."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -103,7 +103,7 @@ def _memory(image: Image.Image) -> tuple[int, _Pixels]:
             width, height = image.size
             os.ftruncate(descriptor, width * height * (1 if mode == "L" else 4))
             there = mapped(mmap.mmap(descriptor, 0), mode, image.size)
-            # RGB lies there as RGBX: to convert it would be one copy more.
+            # RGBX lies there as RGB: to convert it would be one copy more.
             there.im.paste(image.im, (0, 0, width, height))
     except BaseException:
         os.close(descriptor)

@@ -50,7 +50,7 @@ def streams(opened: Image.Image, mode: str) -> bool:
     It can for JPEG in colour: Pillow stores RGB as four bytes and sets the fourth.
     """
     tile = getattr(opened, "tile", [])
-    return mode == "RGBX" and opened.mode == "RGB" and len(tile) == 1 and tile[0][0] == "jpeg"
+    return mode == opened.mode == "RGB" and len(tile) == 1 and tile[0][0] == "jpeg"
 
 
 def streamed(

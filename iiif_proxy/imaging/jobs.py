@@ -20,7 +20,7 @@ from iiif_proxy.imaging.reading import Reading, load
 from iiif_proxy.imaging.session import Facts
 
 # What can be kept as it is stored (`color.LAST`); everything else is brought to sRGB first.
-AS_STORED = {"L": "L", "RGB": "RGBX", "RGBX": "RGBX", "RGBA": "RGBA", "CMYK": "CMYK"}
+AS_STORED = {"L": "L", "RGB": "RGB", "RGBX": "RGB", "RGBA": "RGBA", "CMYK": "CMYK"}
 
 
 def header(path: str, reading: Reading) -> ImageInfo:
@@ -42,7 +42,7 @@ def region(
 
 def kept_as(stored: str, info: ImageInfo) -> str:
     """The mode of a session's levels, for what `color.prepared` says can be kept."""
-    return AS_STORED.get(stored, "RGBA" if info.alpha else "L" if info.gray else "RGBX")
+    return AS_STORED.get(stored, "RGBA" if info.alpha else "L" if info.gray else "RGB")
 
 
 def facts(

@@ -94,7 +94,7 @@ def resample(
             piece = _ready(cut(image, *rect), convert)
             piece = _changed(piece, _PREMULTIPLIED)
             piece = piece if factors == (1, 1) else piece.reduce(factors)
-        # Always in this order, which Pillow would choose by the shape: neighbours are rounded alike.
+        # In this order, which Pillow would choose by the shape: neighbours are rounded alike.
         left, top, right, bottom = _box(across, down, piece)
         piece = piece.resize((width, piece.height), kernel, (left, 0, right, piece.height))
         piece = piece.resize((width, down.size), kernel, (0, top, width, bottom))

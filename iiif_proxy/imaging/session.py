@@ -72,10 +72,7 @@ class Session:
             self.levels.wait(factor, self._rows(box, factor), timeout, self._owned)
 
     def read(self, box: Box, width: int, height: int, timeout: float) -> Image.Image:
-        """That region at width x height, as soon as its rows are decoded: L, RGB, RGBX or RGBA.
-
-        RGBX is RGB with a byte to spare, as it lies in memory: a JPEG is written from it as it is
-        (0.36 ms a tile less than converting).
+        """That region at width x height, as soon as its rows are decoded: L, RGB or RGBA.
 
         A canonical tile is cut out of its level without resampling, so that tiles join without a
         seam. Raises Busy, OriginFailed, and LevelsLost when the session is no more.

@@ -89,7 +89,7 @@ class Sessions:
             return self._asked[key]
 
     def fits(self, width: int, height: int) -> bool:
-        return shape_of(width, height, "RGBX").total <= self._budget
+        return shape_of(width, height, "RGB").total <= self._budget
 
     def get(self, key: str) -> Session | None:
         """A session that this process knows already."""

@@ -86,7 +86,7 @@ def begin(path: Path, sessions: Sessions, key: str = "key") -> Session:
 
 
 def pixels(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.convert("RGB") if image.mode == "RGBX" else image).astype(float)
+    return np.asarray(image).astype(float)
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
@@ -99,8 +99,8 @@ def test_pillow_still_decodes_into_our_memory(jpeg: Path) -> None:
     source = FileSource(jpeg)
     with open(jpeg, "rb") as file:
         image = opened(file)
-        levels = Levels.create(shape_of(*image.size, "RGBX"))
-        assert decode.streams(image, "RGBX")
+        levels = Levels.create(shape_of(*image.size, "RGB"))
+        assert decode.streams(image, "RGB")
         decode.fill(levels, decode.streamed(image, source.read))
     assert levels.state == WHOLE
     with Image.open(jpeg) as plain:
@@ -192,7 +192,7 @@ def save_cmyk(path: Path) -> None:
     [
         (save_gray, "L"),
         (save_alpha, "RGBA"),
-        (save_palette, "RGBX"),
+        (save_palette, "RGB"),
         (save_deep, "L"),
         (save_cmyk, "CMYK"),
     ],
@@ -216,7 +216,7 @@ def test_a_row_is_answered_before_the_last_byte_has_come(jpeg: Path, sessions: S
     data = jpeg.read_bytes()
     stop = len(data) // 2
     shown = probe(jpeg)
-    levels = Levels.create(shape_of(shown.width, shown.height, "RGBX"))
+    levels = Levels.create(shape_of(shown.width, shown.height, "RGB"))
     file = io.BytesIO(data)
     image = opened(file)
     seen: list[int] = []
@@ -266,7 +266,7 @@ def test_settled_gives_memory_back_and_still_answers_small(tmp_path: Path, jpeg:
 
 
 def test_the_bound_holds(tmp_path: Path, jpeg: Path) -> None:
-    one = shape_of(WIDTH, HEIGHT, "RGBX").total
+    one = shape_of(WIDTH, HEIGHT, "RGB").total
     sessions = Sessions(tmp_path / "s", int(one * 2.5))
     for key in ("a", "b", "c", "d"):
         begin(jpeg, sessions, key)
@@ -279,7 +279,7 @@ def test_the_bound_holds(tmp_path: Path, jpeg: Path) -> None:
 
 def test_the_memory_of_what_gave_way_goes_at_once(tmp_path: Path, jpeg: Path) -> None:
     """Whoever still has the session, such as work that waits to be done ahead."""
-    one = shape_of(WIDTH, HEIGHT, "RGBX").total
+    one = shape_of(WIDTH, HEIGHT, "RGB").total
     sessions = Sessions(tmp_path / "s", int(one * 2.5))
     kept = [begin(jpeg, sessions, key) for key in "abcdef"]
     assert mapped() <= 2.5 * one
@@ -305,7 +305,7 @@ def test_one_that_gives_way_while_it_is_decoded(tmp_path: Path, jpeg: Path) -> N
     source = FileSource(jpeg)
     with open(jpeg, "rb") as file:
         image = opened(file)
-        levels = Levels.create(shape_of(*image.size, "RGBX"))
+        levels = Levels.create(shape_of(*image.size, "RGB"))
         session = Session(levels, Facts(1, None), os.getpid(), None)
 
         def feed(at: int, size: int) -> bytes:
