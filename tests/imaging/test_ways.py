@@ -149,7 +149,9 @@ def test_the_whole_image_fills_its_size(tmp_path: Path, kind: str, factor: int) 
         found = Tiff.open(FileSource(path)).read(whole, *size)
     else:
         path.write_bytes(saved(Image.fromarray(picture), "PNG"))
-        found = session_of(path, tmp_path / "sessions", DEFAULT).read(whole, *size, PATIENCE)
+        session = session_of(path, tmp_path / "sessions", DEFAULT)
+        found = session.read(whole, *size, PATIENCE)
+        session.close()
     wanted = Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)
     assert psnr(numbers(found), numbers(wanted)) > 36
 
