@@ -185,10 +185,14 @@ def cut(
     """A stored box out of the level of a factor, at width x height, in the level's mode.
 
     On the level's own grid, or on that of a coarser one, pixels are copied or averaged; else it
-    is resampled.
+    is resampled. The whole image is no tile: unless it is whole pixels of that grid, it is scaled
+    to the size that was asked, where a grid's last column would stand for less than the others.
     """
+    level = -(-box.width // factor), -(-box.height // factor)
+    whole_image = (box.x, box.y) == (0, 0) and level == image.size
     for more in (1, 2, 4, 8, 16):
-        if on_grid(box, width, height, factor * more):
+        rest = box.width % (factor * more) or box.height % (factor * more)
+        if on_grid(box, width, height, factor * more) and not (whole_image and rest):
             whole = (
                 box.x // factor,
                 box.y // factor,

@@ -46,6 +46,19 @@ def _around(
     left, top = min(MARGIN, box.x // factor), min(MARGIN, box.y // factor)
     right = min(box.x + box.width + MARGIN * factor, info.width)
     bottom = min(box.y + box.height + MARGIN * factor, info.height)
+    if (left, top) == (box.x // factor, box.y // factor) and (right, bottom) == (
+        info.width,
+        info.height,
+    ):
+        # All of the image would be scaled as a whole, not by the grid that tiles share.
+        if box.x:
+            left -= 1
+        elif box.y:
+            top -= 1
+        elif box.width < right:
+            right = max(box.width, right - (right % factor or factor))
+        elif box.height < bottom:
+            bottom = max(box.height, bottom - (bottom % factor or factor))
     x, y = box.x - left * factor, box.y - top * factor
     wide = Box(x, y, right - x, bottom - y)
     return wide, left, top, (-(-wide.width // factor), -(-wide.height // factor))

@@ -85,11 +85,19 @@ def _joins(level: Level, shrink: int) -> bool:
 
 
 def exact(views: Sequence[View], box: Box, width: int, height: int) -> View | None:
-    """The finest view in which the request is whole pixels of that very size, or None."""
+    """The finest view in which the request is whole pixels of that very size, or None.
+
+    The whole image is no tile: a grid whose last column or row stands for less than the others
+    is not that image at that size, unless the file itself has it so.
+    """
     first = views[0]
+    whole_image = (box.width, box.height) == (first.width, first.height)
     for view in views:
         factor = view.factor
         if not factor or box.x % factor or box.y % factor:
+            continue
+        rest = box.width % factor or box.height % factor
+        if whole_image and rest and view.shrink > 1:
             continue
         right, bottom = box.x + box.width, box.y + box.height
         if right % factor and right != first.width:

@@ -114,7 +114,7 @@ def test_tiles_are_the_level(jpeg: Path, sessions: Sessions, factor: int) -> Non
     session = begin(jpeg, sessions)
     with Image.open(jpeg) as plain:
         expected = np.asarray(plain.convert("RGB").reduce(factor)).astype(float)
-    step = 256 * factor
+    step = 128 * factor  # more than one tile: the whole image is not cut out of the grid
     made = np.zeros_like(expected)
     for y in range(0, HEIGHT, step):
         for x in range(0, WIDTH, step):
@@ -279,15 +279,17 @@ def test_the_bound_holds(tmp_path: Path, jpeg: Path) -> None:
 
 def test_the_memory_of_what_gave_way_goes_at_once(tmp_path: Path, jpeg: Path) -> None:
     """Whoever still has the session, such as work that waits to be done ahead."""
+    gc.collect()
+    before = mapped()  # What other tests of this process left open.
     one = shape_of(WIDTH, HEIGHT, "RGB").total
     sessions = Sessions(tmp_path / "s", int(one * 2.5))
     kept = [begin(jpeg, sessions, key) for key in "abcdef"]
-    assert mapped() <= 2.5 * one
+    assert mapped() - before <= 2.5 * one
     with pytest.raises(LevelsLost):
         kept[0].read(Box(0, 0, 256, 256), 256, 256, PATIENCE)
     assert kept[-1].read(Box(0, 0, 256, 256), 256, 256, PATIENCE).size == (256, 256)
     sessions.close()
-    assert mapped() == 0
+    assert mapped() <= before
 
 
 def mapped() -> int:
