@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.imaging.encode import EncodeOptions, encode
@@ -13,6 +14,7 @@ from iiif_proxy.imaging.look import Look
 from iiif_proxy.imaging.pixels import profile_in
 from iiif_proxy.imaging.reader import Reader
 from iiif_proxy.imaging.reading import DEFAULT as READING
+from iiif_proxy.imaging.resample import resample
 from iiif_proxy.imaging.session import KEPT_SIDE
 from iiif_proxy.imaging.sessions import Sessions, Start
 from iiif_proxy.imaging.starts import of_jpeg
@@ -42,6 +44,8 @@ class KeptLevels:
         self._sessions = sessions
         self._look = look
         self._patience = patience
+        # Of levels that are about to be stored; whoever stores them has them as long.
+        self._found: WeakValueDictionary[Key, Image] = WeakValueDictionary()
 
     def read(self, located: Located) -> "Image | None":
         """The whole image at a plan's size, if a level fine enough was kept of its source."""
@@ -51,6 +55,9 @@ class KeptLevels:
             return None
         if plan.width > level.width or plan.height > level.height:
             return None
+        found = self._found.get(located.named(NAME))
+        if found is not None:
+            return self.scaled(found, plan.width, plan.height)
         entry = self._derivatives.get(located.named(NAME))
         if entry is None:
             return None
@@ -60,6 +67,14 @@ class KeptLevels:
                     return self._from_memory(located, level, entry)
             reader = Reader(f"/dev/fd/{entry.fileno()}", level, look=self._look)
             return reader.read(whole(level), plan.width, plan.height)
+
+    def found(self, located: Located, pixels: "Image") -> None:
+        """The level's pixels, which are about to be kept."""
+        self._found[located.named(NAME)] = pixels
+
+    def scaled(self, pixels: "Image", width: int, height: int) -> "Image":
+        """The whole image from its level."""
+        return resample(pixels, (0, 0, *pixels.size), width, height, scaling=self._look.scaling)
 
     def keep(self, located: Located, read: "Read") -> Key | None:
         """Make and store it; None: there is nothing to be gained by it."""

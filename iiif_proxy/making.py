@@ -14,7 +14,6 @@ from iiif_proxy.imaging.look import Look
 from iiif_proxy.imaging.pixels import profile_in
 from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.render import render
-from iiif_proxy.imaging.resample import resample
 from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.imaging.sharpen import sharpened
@@ -164,8 +163,7 @@ class Maker:
             # What its reading comes to anyway: a second one in the background is spared.
             image = routes.light(whole(located.info), level.width, level.height, gate, patience)
             self._preparing.found_level(located, image)
-            edges = (0, 0, *image.size)
-            return resample(image, edges, width, height, scaling=self._look.scaling)
+            return self._kept.scaled(image, width, height)
         image = routes.light(box, width, height, gate, patience)
         self._answered(located, environ)
         return image

@@ -118,7 +118,8 @@ class Preparing:
         return None if self._kept.has(located) else level
 
     def found_level(self, located: Located, pixels: "Image") -> None:
-        """The pixels of `level`."""
+        """The pixels of `level`: others have use of them at once."""
+        self._kept.found(located, pixels)
         self._ahead.submit(lambda: self._level(located, lambda *_: pixels))
 
     def _keeps_level(self, located: Located) -> bool:

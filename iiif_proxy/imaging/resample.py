@@ -110,6 +110,7 @@ def resample(
         both = Image.new(first.mode, (width, height), None)
         both.paste(first, (0, 0))
         both.paste(later.result(), (0, upper.size))
+        both.info = first.info  # a colour profile, where it is kept
         return both
 
 

@@ -1,6 +1,7 @@
 """After the first tile of a large source all others are written; quality of every way to a tile."""
 
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps
 from iiif_proxy.iiif.model import Box
 from iiif_proxy.imaging.routes import Routes
 from iiif_proxy.keeping import NAME as KEPT_LEVEL
+from iiif_proxy.keeping import KeptLevels
 from tests.ahead.conftest import (
     SIZE,
     Make,
@@ -22,11 +24,13 @@ from tests.ahead.conftest import (
     targets,
     until,
 )
+from tests.imaging import profiles
 from tests.servers import Origin, reply
 from tests.stores.conftest import Mount, mount
 
 __all__ = ["mount"]
 SOURCE = encoded(photograph())
+ADOBE_RGB = profiles.rgb()
 ALL = targets(SIZE, "a.jpg")
 FIRST = next(iter(ALL))
 
@@ -214,3 +218,35 @@ def test_a_view_is_made_from_the_level_that_it_leaves(
     again = site.image("large.jpg/full/1151,/0/default.png")
     assert psnr(again, upright.resize(again.size, Image.Resampling.LANCZOS)) > 38
     assert read == [level]
+
+
+def test_the_next_view_need_not_wait_until_the_level_is_stored(
+    origin: Origin, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And both have the source's own colours, where these are kept."""
+    keep, stored, ready = KeptLevels.keep, threading.Event(), threading.Event()
+    read: list[tuple[int, int]] = []
+    light = Routes.light
+
+    def counting(self: Routes, box: Box, width: int, height: int, *rest: Any) -> Image.Image:
+        read.append((width, height))
+        return light(self, box, width, height, *rest)
+
+    def late(self: KeptLevels, *rest: Any) -> Any:
+        ready.set()
+        assert stored.wait(60)
+        return keep(self, *rest)
+
+    monkeypatch.setattr(Routes, "light", counting)
+    monkeypatch.setattr(KeptLevels, "keep", late)
+    image = photograph((6400, 4800))
+    origin.routes["/large.jpg"] = serving(encoded(image, icc_profile=ADOBE_RGB))
+    site = make(color_profile="keep")
+    for width in (1150, 1151):
+        ours = site.image(f"large.jpg/full/{width},/0/default.jpg")
+        assert ours.info.get("icc_profile") == ADOBE_RGB
+        assert psnr(ours, image.resize(ours.size, Image.Resampling.LANCZOS)) > 35
+        assert ready.wait(60)
+    assert len(read) == 1
+    stored.set()
+    until(lambda: KEPT_LEVEL in site.stored())
