@@ -46,7 +46,7 @@ GET = re.compile(rb"GET (/[^ ?#]*+)[^ ]*+ HTTP/1\.[01]\r\n")
 BARE = re.compile(rb"[^\r]\n")
 HOST = re.compile(rb"\r\nhost:([^\r\n]*+)\r\n", re.IGNORECASE)
 # With these a request may have a body, which its thread would wait for.
-BODY = re.compile(rb"\n(?:content-length|transfer-encoding|expect|upgrade)\b", re.IGNORECASE)
+BODY = re.compile(rb"\n(?:content-length|transfer-encoding|expect|upgrade)[ \t]*:", re.IGNORECASE)
 
 
 @dataclass

@@ -269,7 +269,8 @@ def test_what_is_stored_needs_no_thread(bad_origin: Origin, port: int, stored: b
             assert asked.acquire(timeout=30)
         for _ in range(3):
             time.sleep(0.1)  # After a while it is shown to static servers, which is work too.
-            answer = ask(port, get(STORED), timeout=20)
+            browser = get(STORED, "Upgrade-Insecure-Requests: 1")
+            answer = ask(port, browser, timeout=20)
             assert answer.get("Cache-Status") == "iiif-proxy; hit"
             assert answer.body == stored
 
