@@ -20,6 +20,7 @@ from bench.figures import Figure
 from bench.server import Sidecar
 from iiif_proxy.iiif.model import Features, ImageInfo, Limits
 from iiif_proxy.iiif.tiles import Tiling, tile_boxes, tiling
+from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.routes import describe
 
 WINDOW = 1280, 800
@@ -101,7 +102,7 @@ def replay(bench: Bench) -> list[Figure]:
         ("100 MP TIFF by Range, nothing ahead", bench.corpus.tiff, ("off", "off")),
         ("100 MP TIFF by Range, prediction", bench.corpus.tiff, ("off", "on")),
     ):
-        info = describe(str(picture.path), 10**9, True)
+        info = describe(str(picture.path), Reading(), True)
         assert info is not None
         stops = list(asked(picture, info, tiling(info, Limits(), Features())))
         ahead, predict = settings
