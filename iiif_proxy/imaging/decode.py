@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from PIL import Image
@@ -13,6 +13,7 @@ from iiif_proxy.errors import Busy, NoImage
 from iiif_proxy.imaging import light
 from iiif_proxy.imaging.jpegbounds import bounded
 from iiif_proxy.imaging.levels import CLOSED, FAILED, POLL, WHOLE, Levels, LevelsLost
+from iiif_proxy.imaging.memory import populate
 from iiif_proxy.imaging.reading import DEFAULT, NO_IMAGE, Clock
 
 # Given an offset: the bytes that are there from it on, at most so many; b"" at the end.
@@ -20,6 +21,8 @@ Feed = Callable[[int, int], bytes]
 # About 35 ms of decoding: how often progress shows.
 STEP = 1 << 20
 ROWS_TOGETHER = 32
+# Bytes: how far pages are made ahead of the decoder, and so many at once.
+AHEAD, PAGES = 64 << 20, 4 << 20
 
 
 def fill(levels: Levels, decode: Callable[[Levels], None], linear: bool = False) -> None:
@@ -62,7 +65,9 @@ def streamed(
     """
 
     def decode(levels: Levels) -> None:
-        if not _decode_rows(levels, opened, feed, Clock(seconds)) and not partial:
+        with _paved(levels):
+            complete = _decode_rows(levels, opened, feed, Clock(seconds))
+        if not complete and not partial:
             raise NoImage(NO_IMAGE, "broken off")
 
     return decode
@@ -106,6 +111,35 @@ def _decode_rows(levels: Levels, opened: Image.Image, feed: Feed, clock: Clock) 
         levels.advance(1, rows)
     decoder.cleanup()
     return status >= 0 and _ready(levels, rows) >= levels.shape.height
+
+
+@contextlib.contextmanager
+def _paved(levels: Levels) -> Iterator[None]:
+    """Pages are made beside the decoder, which would wait for each: 4 KiB take 1.8 us of the 5 in
+    which they are decoded, so all of 100 megapixels 0.18 s."""
+    over = threading.Event()
+    paver = threading.Thread(target=_pave, args=(levels, over), daemon=True)
+    paver.start()
+    try:
+        yield
+    finally:
+        over.set()
+        paver.join()
+
+
+def _pave(levels: Levels, over: threading.Event) -> None:
+    with contextlib.suppress(LevelsLost):
+        memory = levels.memory(1)
+        done, size = 0, len(memory)
+        while done < size and not over.is_set():
+            written = levels.rows(1) * size // levels.shape.height
+            done = max(done, written // PAGES * PAGES)
+            if done >= written + AHEAD:
+                over.wait(POLL)
+            elif populate(memory, done, min(PAGES, size - done)):
+                done += PAGES
+            else:
+                return
 
 
 def _ready(levels: Levels, known: int) -> int:

@@ -154,6 +154,13 @@ class Levels:
             raise LevelsLost
         return found
 
+    def memory(self, factor: int) -> mmap.mmap:
+        """Raises LevelsLost for a level that was given back."""
+        found = self._maps.get(factor)
+        if found is None:
+            raise LevelsLost
+        return found
+
     def has(self, factor: int) -> bool:
         return factor in self._images
 
@@ -162,10 +169,7 @@ class Levels:
 
         Raises LevelsLost when it was given back.
         """
-        memory = self._maps.get(1)
-        if memory is None:
-            raise LevelsLost
-        return memory[((y + 1) * self.shape.width - 1) * 4 + 3]
+        return self.memory(1)[((y + 1) * self.shape.width - 1) * 4 + 3]
 
     @property
     def state(self) -> int:

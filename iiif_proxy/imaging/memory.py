@@ -1,11 +1,17 @@
-"""How the C library keeps what was freed: not for long."""
+"""What the C library and the kernel do about memory: what was freed is not kept for long, what will
+be written is there in time."""
 
 import contextlib
 import ctypes
+import functools
+import mmap
 import os
+from collections.abc import Callable
 
 # <malloc.h>
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+# <linux/mman.h>, 5.14
+_POPULATE_WRITE = 23
 MAPPED = 4 << 20
 KEPT = 16 << 20
 ARENAS = 4
@@ -29,3 +35,24 @@ def frugal() -> None:
             (_ARENA_MAX, ARENAS),
         ):
             library.mallopt(option, value)
+
+
+def populate(memory: mmap.mmap, offset: int, size: int) -> bool:
+    """Have pages made before they are written, by a thread that can wait for it. `offset` begins a
+    page. False: the kernel does not do that."""
+    advise = _madvise()
+    if advise is None:
+        return False
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + offset
+    return advise(start, size, _POPULATE_WRITE) == 0
+
+
+@functools.cache
+def _madvise() -> Callable[[int, int, int], int] | None:
+    """Python's own, `mmap.madvise`, holds its lock meanwhile."""
+    with contextlib.suppress(OSError, AttributeError):
+        advise = ctypes.CDLL("libc.so.6").madvise
+        advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        found: Callable[[int, int, int], int] = advise
+        return found
+    return None

@@ -20,7 +20,7 @@ from iiif_proxy.errors import Busy, OriginFailed
 from iiif_proxy.iiif.model import Box, ImageInfo
 from iiif_proxy.imaging import decode
 from iiif_proxy.imaging.formats import opened
-from iiif_proxy.imaging.levels import CLOSED, SETTLED, WHOLE, Levels, LevelsLost, shape_of
+from iiif_proxy.imaging.levels import CLOSED, POLL, SETTLED, WHOLE, Levels, LevelsLost, shape_of
 from iiif_proxy.imaging.reader import probe
 from iiif_proxy.imaging.reading import Reading
 from iiif_proxy.imaging.routes import Routes
@@ -471,3 +471,30 @@ def test_a_thumbnail_opens_no_session(jpeg: Path, sessions: Sessions) -> None:
         "s", ImageInfo(900, 900, "jpeg"), Content, lambda: None, sessions, Reading(10**9)
     )
     assert not small.wants_session(Box(0, 0, 512, 512), 512, 512, True)
+
+
+def test_pages_are_made_before_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that the decoder will come to next: a source that does not come holds no memory."""
+    monkeypatch.setattr(decode, "AHEAD", 8 << 20)
+    levels = Levels.create(shape_of(4096, 4096, "RGB"))
+    number = levels.address()[1]
+
+    def made() -> int:
+        return os.fstat(number).st_blocks * 512
+
+    assert made() == 0
+    with decode._paved(levels):
+        wait_for(lambda: made() >= 8 << 20)
+        levels.advance(1, 2048)
+        wait_for(lambda: made() >= 16 << 20)
+        levels.advance(1, 2049)
+        wait_for(lambda: made() >= 20 << 20)
+    levels.advance(1, 4096)
+    assert made() == 20 << 20, "neither what is written already, nor what is far"
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(POLL)
