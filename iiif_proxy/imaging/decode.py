@@ -119,12 +119,14 @@ def _paved(levels: Levels) -> Iterator[None]:
     which they are decoded, so all of 100 megapixels 0.18 s."""
     over = threading.Event()
     paver = threading.Thread(target=_pave, args=(levels, over), daemon=True)
-    paver.start()
+    with contextlib.suppress(RuntimeError):  # No thread is to be had: it takes longer.
+        paver.start()
     try:
         yield
     finally:
         over.set()
-        paver.join()
+        if paver.ident is not None:
+            paver.join()
 
 
 def _pave(levels: Levels, over: threading.Event) -> None:
