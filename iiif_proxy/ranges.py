@@ -163,8 +163,16 @@ class BlockCache:
                     return data[offset - start : offset - start + size]
         return None
 
+    def prefetch(self, offset: int) -> None:
+        """What is there, and the end of the file, in one round trip."""
+        whole = self.size
+        if whole is not None and self.peek(offset, 8) is None:
+            end = whole - self._tail + self._block // 16
+            self.read_many([(offset, 8), (max(offset, end), 8)])
+
     def read(self, offset: int, size: int) -> bytes:
-        return self.read_many([(offset, size)])[0]
+        data = self.peek(offset, size)
+        return self.read_many([(offset, size)])[0] if data is None else data
 
     def read_many(self, spans: list[Span]) -> list[bytes]:
         """Each span's bytes; all that is missing is fetched together, in one `read_many`."""

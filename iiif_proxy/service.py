@@ -215,7 +215,7 @@ class ImageService:
         )
 
     def _version(self, source: "SourceImage") -> str:
-        return f"{source.record.fingerprint}-{self._recipe}"
+        return version_of(source.record.fingerprint, self._recipe)
 
     def show(self, source: "SourceImage", environ: Environ) -> bool:
         """Whether a static server answers for this state of the source from now on."""
@@ -426,6 +426,11 @@ def steady(look: Callable[[], Found]) -> Found:
         with contextlib.suppress(SourceChanged):
             return look()
     raise OriginFailed("The source of this image keeps changing.")
+
+
+def version_of(fingerprint: str, recipe: str) -> str:
+    """The folder in it of those of one state of the source, made by one recipe."""
+    return f"{fingerprint}-{recipe}"
 
 
 def group_of(identifier: str) -> str:

@@ -27,8 +27,8 @@ from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.imaging.watermark import Watermark, font_for, picture
 from iiif_proxy.paging import Paging
 from iiif_proxy.publisher import Publisher
-from iiif_proxy.ranges import ByteSource
-from iiif_proxy.service import ImageService, recipe_of
+from iiif_proxy.ranges import Parts
+from iiif_proxy.service import ImageService, recipe_of, version_of
 from iiif_proxy.settings import Settings, SettingsError
 from iiif_proxy.sharing import elsewhere_of, of_bucket, shared
 from iiif_proxy.sources.app import AppSource
@@ -37,6 +37,7 @@ from iiif_proxy.sources.bucket import BucketSource
 from iiif_proxy.sources.cache import SourceCache, some_may_be_shown
 from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.http import HttpSource
+from iiif_proxy.sources.receive import ProbeParts
 from iiif_proxy.stores.base import NullStore, Store
 from iiif_proxy.stores.bucket import opened
 from iiif_proxy.stores.disk import DiskStore
@@ -167,6 +168,7 @@ def service_of(
     options = options_of(settings)
     look = look_of(settings)
     recipe = recipe_of(options, look, limits, features)
+    sessions = Sessions(folder and folder / "sessions", memory // 2, look)
     found = sources_of(settings, app, circuits)
     published = None
     # A static server cannot tell the canonical spelling of a URL from the others it answers.
@@ -176,7 +178,7 @@ def service_of(
     sources = SourceCache(
         found,
         probe_with(reading, jobs),
-        probe_parts,
+        probe_parts_with(sessions, recipe),
         records,
         bytes_store,
         flights,
@@ -211,7 +213,7 @@ def service_of(
         look=look,
         recipe=recipe,
         publisher=Publisher(published, sources, derivatives, settings.max_age, for_all),
-        sessions=Sessions(folder and folder / "sessions", memory // 2, look),
+        sessions=sessions,
         folder=folder,
         write_ahead=settings.write_ahead,
         predict=settings.predict,
@@ -287,9 +289,14 @@ def probe_with(reading: Reading, jobs: Jobs = HERE) -> Callable[[str, bool], dic
     return probe_values
 
 
-def probe_parts(parts: ByteSource, head: bytes) -> dict[str, Any] | None:
-    info = describe_parts(parts, head)
-    return None if info is None else dataclasses.asdict(info)
+def probe_parts_with(sessions: Sessions, recipe: str) -> ProbeParts:
+    """The same by parts."""
+
+    def probe_values(parts: Parts, fingerprint: str) -> dict[str, Any] | None:
+        info = describe_parts(parts, version_of(fingerprint, recipe), sessions)
+        return None if info is None else dataclasses.asdict(info)
+
+    return probe_values
 
 
 def features_of(settings: Settings) -> Features:

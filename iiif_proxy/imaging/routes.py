@@ -28,7 +28,7 @@ from iiif_proxy.imaging.signatures import HEAD, sniff
 from iiif_proxy.imaging.starts import COPIES, of_jpeg
 from iiif_proxy.imaging.tiff import Page, Tiff
 from iiif_proxy.imaging.words import said
-from iiif_proxy.ranges import ByteSource, FileSource, Parts
+from iiif_proxy.ranges import FileSource, Parts
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -116,10 +116,17 @@ def describe(path: str, reading: Reading, whole: bool, jobs: Jobs = HERE) -> Ima
     return probe(path, reading, whole=whole)
 
 
-def describe_parts(parts: ByteSource, head: bytes) -> ImageInfo | None:
-    """The same of a TIFF that is read by parts; None if it has no tiles, and is better fetched."""
-    info = Tiff.open(parts, head).info()
-    return info if info.tile_width else None
+def describe_parts(parts: Parts, key: str, sessions: Sessions) -> ImageInfo | None:
+    """The same of a TIFF that is read by parts; None if it has no tiles, and is better fetched.
+
+    It stays open for `Routes` of that key.
+    """
+    tiff = Tiff.open(parts, parts.head)
+    info = tiff.info()
+    if not info.tile_width:
+        return None
+    sessions.keep_tiff(key, tiff)
+    return info
 
 
 class Routes:

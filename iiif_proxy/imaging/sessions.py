@@ -34,7 +34,7 @@ from iiif_proxy.imaging.tiff import Tiff
 
 log = logging.getLogger(__name__)
 TEND_EVERY = 1.0
-TIFFS = 64
+TIFFS = 32
 COUNTED = 4096
 NICE = 5
 MOST_SAID = 4 << 20
@@ -78,9 +78,13 @@ class Sessions:
             found = self._tiffs.get(key)
         if found is None:
             found = start()
-            with self._lock:
-                self._tiffs[key] = found
+            self.keep_tiff(key, found)
         return found
+
+    def keep_tiff(self, key: str, tiff: Tiff) -> None:
+        """For who asks for it next."""
+        with self._lock:
+            self._tiffs[key] = tiff
 
     def asked(self, key: str) -> int:
         """Count a part of a source that is not open; how many that makes."""

@@ -7,6 +7,7 @@ counted and never read twice, and every error is one NoImage.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from iiif_proxy.errors import NoImage
 from iiif_proxy.ranges import BlockCache, Span
@@ -33,6 +34,7 @@ _TYPES = {
     17: (8, None),
     18: (8, "Q"),
 }
+_WORDS: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 
 
 def broken(cause: str) -> NoImage:
@@ -115,6 +117,14 @@ class Directory:
 
     def number(self, tag: int, default: int) -> int:
         """The tag's first unsigned integer."""
+        entry = self.entries.get(tag)
+        if entry is None or entry.count < 1:
+            return default
+        width, code = _TYPES[entry.type]
+        if code is None:
+            return default
+        if entry.inline is not None:
+            return int.from_bytes(entry.inline[:width], _WORDS[self.order])
         array = self.array(tag)
         return default if array is None else array.take(0, 1)[0]
 
@@ -153,6 +163,8 @@ class Structure:
             self.first = struct.unpack(self.order + "Q", header[8:16])[0]
         else:
             raise broken(f"TIFF version {version}")
+        # At the end are the small levels of most pyramids, with their directories.
+        cache.prefetch(self.first)
 
     def directory(self, offset: int) -> Directory:
         """The directory at that offset. NoImage if there is none."""
@@ -171,11 +183,12 @@ class Structure:
         entries: dict[int, Entry] = {}
         room = 8 if big else 4
         layout = struct.Struct(order + ("HHQ8s" if big else "HHI4s"))
+        word = _WORDS[order]
         for tag, type_, values, field in layout.iter_unpack(data[: count * width]):
             if type_ not in _TYPES or tag in entries:
                 continue
             size = values * _TYPES[type_][0]
-            where = struct.unpack(order + ("Q" if big else "I"), field)[0]
+            where = int.from_bytes(field, word)
             inline = field[:size] if size <= room else None
             entries[tag] = Entry(type_, values, where, inline)
         end = data[count * width :]

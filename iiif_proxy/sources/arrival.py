@@ -9,6 +9,10 @@ from iiif_proxy.sources.held import STALLED, Held
 from iiif_proxy.sources.known import Moment
 from iiif_proxy.sources.record import Record
 
+# Seconds for whoever waits for the header: Python runs one thread at a time, and would go on with
+# the rest first (info.json 1 ms later).
+AFTER_YOU = 0.002
+
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
@@ -40,6 +44,11 @@ class Arrival:
         with self._changed:
             self._image = image
             self._changed.notify_all()
+
+    def show(self, record: Record, held: Held | None = None) -> None:
+        """The same, before it is written down: after those who wait for it."""
+        self.head(SourceImage(record, held))
+        time.sleep(AFTER_YOU)
 
     def finish(self, image: SourceImage | None, error: ProxyError | None) -> None:
         with self._changed:

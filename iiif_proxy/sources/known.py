@@ -115,11 +115,17 @@ class Known:
         """Whether it was purged, or found to be another, since then."""
         return self._bell.rang(identifier, since.rung)
 
-    def keep(self, record: Record, since: Moment) -> Record:
+    def keep(
+        self,
+        record: Record,
+        since: Moment,
+        show: Callable[[Record], None] | None = None,
+    ) -> Record:
         """In place of any older one, if the origin lets it be kept; what is known from now on.
 
         `since`: when the origin was asked. What was purged meanwhile is of yesterday: good for
-        whoever waits for it, to be asked for again by all others.
+        whoever waits for it, to be asked for again by all others. `show` is told when it is known
+        here, before it is written down: whoever finds it wrong can drop it from then on.
         """
         if not record.keep:
             self.drop(record.name, record.identifier)
@@ -131,6 +137,8 @@ class Known:
                 before = self._memory.get(record.name)
                 self._memory[record.name] = record
                 self._unknown.pop(record.name, None)
+            if show is not None:
+                show(record)
             raw = record.to_json()
             key = _key(record.name, record.identifier)
             self._store.put(key, lambda file: file.write(raw)).close()

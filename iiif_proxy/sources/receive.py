@@ -2,13 +2,12 @@
 
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from iiif_proxy.errors import OriginFailed, ProxyError, SourceChanged
-from iiif_proxy.ranges import ByteSource
+from iiif_proxy.ranges import Parts
 from iiif_proxy.sources.arrival import Arrival, SourceImage
 from iiif_proxy.sources.base import Answer, Source, length_of
 from iiif_proxy.sources.contents import Contents
@@ -22,16 +21,13 @@ log = logging.getLogger(__name__)
 
 # Given the path of a whole or growing file: what its header says, or None for "not yet".
 Probe = Callable[[str, bool], Mapping[str, Any] | None]
-# Given the parts of a file and its first bytes: what its header says, None if it is better whole.
-ProbeParts = Callable[[ByteSource, bytes], Mapping[str, Any] | None]
+# Given the parts of a file and its fingerprint: what its header says, None if it is better whole.
+ProbeParts = Callable[[Parts, str], Mapping[str, Any] | None]
 FIRST_PROBE = 2048
 TIFF_HEAD, HEAD = 16, 1 << 16
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Smaller files are fetched: that takes no longer than their directories.
 PARTS_LEAST = 1 << 20
-# Seconds for whoever waits for the header: Python runs one thread at a time, and would go on with
-# the rest first (info.json 1 ms later).
-AFTER_YOU = 0.002
 
 
 class Receiver:
@@ -83,9 +79,12 @@ class Receiver:
                     noting = Noting(ranges, incoming.held.read(0, HEAD))
                     by_parts = self._by_parts(made, ranges, answer, noting)
                     if by_parts is not None:
-                        self._contents.note(by_parts, noting.to_bytes())
-                        # Kept before it is shown: who is refused a part drops it again.
-                        return SourceImage(self._known.keep(by_parts, arrival.since))
+                        noted = noting.end()
+                        kept = self._known.keep(
+                            by_parts, arrival.since, None if other else arrival.show
+                        )
+                        self._contents.note(by_parts, noted)
+                        return SourceImage(kept)
                     ranges = None
                     self._bounded(due or 0)
                 self._bounded(incoming.size)
@@ -94,8 +93,7 @@ class Receiver:
                     made = replace(made, info=self._probe(incoming.held.path, False))
                     if made.info is not None:
                         if not other:  # Else nobody may see the one before after this one.
-                            arrival.head(SourceImage(made, incoming.held))
-                            time.sleep(AFTER_YOU)
+                            arrival.show(made, incoming.held)
                         if made.named:
                             # For the other processes, which then do not wait for the rest.
                             made = self._known.keep(made, arrival.since)
@@ -128,7 +126,9 @@ class Receiver:
             return None
         if made.size < PARTS_LEAST:
             return None
-        return source.ranges(answer.url, answer.headers, lambda: None)
+        return source.ranges(
+            answer.url, answer.headers, lambda: self._known.drop(made.name, made.identifier)
+        )
 
     def _by_parts(
         self, made: Record, ranges: HttpRanges, answer: Answer, noting: Noting
@@ -137,7 +137,7 @@ class Receiver:
         if noting.head[:4] not in TIFF:
             return None
         try:
-            info = self._probe_parts(noting, noting.head)
+            info = self._probe_parts(noting, made.fingerprint_by_parts)
         except (ProxyError, SourceChanged) as fault:
             log.info("not read by parts: %r", fault)
             return None

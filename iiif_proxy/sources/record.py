@@ -63,18 +63,17 @@ class Record:
 
     def is_another(self, made: "Record") -> bool:
         """Whether a new answer's validators say that this one's image is no more."""
-        same = {made.fingerprint, made._of_parts()}
+        same = {made.fingerprint, made.fingerprint_by_parts}
         return made.named and self.fingerprint not in same
 
     def by_parts(self, parts: Mapping[str, str], info: Mapping[str, Any]) -> "Record":
-        """Of a file that is not fetched.
+        """Of a file that is not fetched."""
+        return replace(self, parts=parts, info=info, fingerprint=self.fingerprint_by_parts)
 
-        Its fingerprint is another: who has the parts open must not take them for the file, should
-        that be fetched one day.
-        """
-        return replace(self, parts=parts, info=info, fingerprint=self._of_parts())
-
-    def _of_parts(self) -> str:
+    @property
+    def fingerprint_by_parts(self) -> str:
+        """Another one: who has the parts open must not take them for the file, should that be
+        fetched one day."""
         return hashed(self.fingerprint, "parts")
 
     def confirmed(self, headers: Mapping[str, str], now: float, default: float) -> "Record":

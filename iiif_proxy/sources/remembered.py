@@ -15,7 +15,7 @@ class Noting:
     def __init__(self, source: ByteSource, head: bytes) -> None:
         self.head = head
         self._source = source
-        self._blocks = [(0, head)]
+        self._blocks: list[tuple[int, bytes]] | None = [(0, head)]
 
     @property
     def size(self) -> int | None:
@@ -26,13 +26,16 @@ class Noting:
 
     def read_many(self, spans: list[Span]) -> list[bytes]:
         found = self._source.read_many(spans)
-        self._blocks += [(offset, data) for (offset, _), data in zip(spans, found, strict=True)]
+        if self._blocks is not None:
+            self._blocks += [(offset, data) for (offset, _), data in zip(spans, found, strict=True)]
         return found
 
-    def to_bytes(self) -> bytes:
-        """For `Remembered.of`: a line that says where the blocks were, then the blocks."""
+    def end(self) -> bytes:
+        """For `Remembered.of`: a line that says where the blocks were, then the blocks. Nothing
+        more is noted."""
+        blocks, self._blocks = self._blocks or [], None
         kept, left = [], MOST
-        for offset, data in self._blocks:
+        for offset, data in blocks:
             left -= len(data)
             if left >= 0:
                 kept.append((offset, data))

@@ -73,6 +73,12 @@ def workers() -> list[int]:
     return [pid for pid in found if pid not in OTHERS]
 
 
+def ended(pid: int) -> bool:
+    """Whether it is a zombie, and the last of its threads is gone."""
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "Z" and len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
+
+
 def until(holds: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not holds():
@@ -178,7 +184,7 @@ def test_one_that_ended_while_nobody_asked_is_replaced(apart: Apart, large: Path
     part_of(apart, large)
     (worker,) = workers()
     os.kill(worker, signal.SIGKILL)
-    until(lambda: Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    until(lambda: ended(worker))
     assert part_of(apart, large).size == (1500, 20)
 
 

@@ -39,7 +39,7 @@ def test_what_was_noted_is_answered_once_and_the_rest_is_asked() -> None:
     assert noting.read(1000, 100) == DATA[1000:1100]
     assert noting.read_many([(5000, 10), (6000, 10)]) == [DATA[5000:5010], DATA[6000:6010]]
     second = Counted()
-    parts = Remembered.of(second, noting.to_bytes())
+    parts = Remembered.of(second, noting.end())
     assert (parts.size, parts.head) == (len(DATA), DATA[:50])
     spans = [(6000, 10), (7, 7), (1000, 90), (5000, 11)]
     assert parts.read_many(spans) == [DATA[at : at + size] for at, size in spans]
@@ -52,7 +52,7 @@ def test_notes_are_bounded() -> None:
     noting = Noting(Counted(), b"")
     for _ in range(MOST // 100_000 + 3):
         noting.read(0, 100_000)
-    assert len(noting.to_bytes()) <= MOST + 1000
+    assert len(noting.end()) <= MOST + 1000
 
 
 @pytest.mark.parametrize("noted", [b"", b"[", b"[[0, 5]]\nabc", b"[[0, 5]]\nabcdefgh", b"[1]\nabc"])

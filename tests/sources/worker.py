@@ -8,11 +8,12 @@ from pathlib import Path
 from iiif_proxy.concurrency import SingleFlight
 from iiif_proxy.errors import ProxyError, SourceChanged
 from iiif_proxy.imaging.reading import Reading
+from iiif_proxy.imaging.sessions import Sessions
 from iiif_proxy.sources.base import Source
 from iiif_proxy.sources.cache import SourceCache
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.disk import DiskStore
-from iiif_proxy.wiring import probe_parts, probe_with
+from iiif_proxy.wiring import probe_parts_with, probe_with
 
 # Seconds that no test has to wait for in vain.
 LIMITS = {"read_timeout": 0.4, "total_timeout": 1.0, "connect_timeout": 0.5}
@@ -24,7 +25,7 @@ def cache_over(
     return SourceCache(
         sources,
         probe_with(Reading(10**8)),
-        probe_parts,
+        probe_parts_with(Sessions(None, 0), ""),
         DiskStore(root / "records", 10**7),
         DiskStore(root / "sources", 10**8),
         SingleFlight(root / "locks"),
