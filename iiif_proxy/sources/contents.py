@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 MEMORY = 256 << 20
 # Files that killed processes left behind are looked for so often, and taken when they are so old.
 TIDY_EVERY, TIDY_AGE = 600.0, 60.0
+# Seconds in which a viewer that is near has the first tiles: 600 KB are written after them.
+QUIET = 0.03
 
 
 class Contents:
@@ -67,9 +69,18 @@ class Contents:
             self._store.adopt(_key(record), incoming.path)
 
     def note(self, record: Record, noted: bytes) -> None:
-        """Keep what was read of a file that is not kept whole."""
-        if record.keep:
+        """Keep what was read of a file that is not kept whole: soon, for the other processes."""
+
+        def write() -> None:
             self._store.put(_key(record, "parts"), lambda file: file.write(noted)).close()
+
+        if record.keep:
+            later = threading.Timer(QUIET, write)
+            later.daemon = True
+            try:
+                later.start()
+            except RuntimeError:  # No thread is to be had.
+                write()
 
     def noted(self, record: Record) -> bytes | None:
         entry = self._store.get(_key(record, "parts"))

@@ -11,7 +11,7 @@ from iiif_proxy.imaging.tiff import Tiff
 from iiif_proxy.ranges import FileSource, Span
 from iiif_proxy.sources.remembered import MOST, Noting, Remembered
 from tests.servers import Exchange, Origin
-from tests.sources.conftest import Make
+from tests.sources.conftest import Make, until
 from tests.sources.test_ranges import File
 
 DATA = os.urandom(200_000)
@@ -85,9 +85,11 @@ def test_directories_are_loaded_once(origin: Origin, make: Make, damage: bool) -
     here, elsewhere = make(), make()
     here.open("a.tif", {}, whole=True)
     record = elsewhere.open("a.tif", {}).record
+    contents = elsewhere._contents
+    until(lambda: contents.noted(record) is not None)
     if damage:
-        contents = elsewhere._contents
         contents.note(record, b"[1]\n")
+        until(lambda: contents.noted(record) == b"[1]\n")
     before = len(asked)
     parts = elsewhere.ranges(record, {})
     assert parts is not None
