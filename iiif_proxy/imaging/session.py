@@ -105,6 +105,8 @@ class Session:
 
     def release(self) -> None:
         """Follow the state that the header says."""
+        if self.levels.state in {WHOLE, SETTLED}:
+            self.overview.forget()
         if self.levels.state == SETTLED:
             for factor in self.levels.shape.factors:
                 if max(self.levels.shape.size(factor)) > KEPT_SIDE:
@@ -157,6 +159,10 @@ class Overview:
 
     def offer(self, image: Image.Image) -> None:
         self._image = image
+
+    def forget(self) -> None:
+        """The levels have all that it has."""
+        self._image = None
 
     def begin(self) -> bool:
         """Whether the caller is the one to make it."""

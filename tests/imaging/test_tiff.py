@@ -358,6 +358,23 @@ def test_round_trips(size_known: bool) -> None:
         assert len(source.trips.pop()) <= spans
 
 
+def test_the_end_comes_with_the_first_directory() -> None:
+    """Where it is not in front: most writers put it behind its pixels, and go on so."""
+    data = written(picture(1024, 768), tile=(128, 128))
+    size = 2 + 12 * int.from_bytes(data[8:10], "little") + 4
+    moved = data[:4] + len(data).to_bytes(4, "little") + data[8:]
+    moved = moved[:8] + bytes(size) + moved[8 + size :] + data[8 : 8 + size] + bytes(1 << 20)
+    source = Memory(moved)
+    tiff = Tiff.open(source, head=moved[:4096])
+    assert (tiff.info().width, tiff.info().tile_width) == (1024, 128)
+    ((first, last),) = source.trips
+    assert first[0] <= len(data) < sum(first) < last[0]
+    assert sum(last) == len(moved)
+    source = Memory(data)
+    Tiff.open(source, head=data[:4096])
+    assert source.trips == []
+
+
 def test_small_levels_come_with_the_directories() -> None:
     levels = [picture(1024, 768)]
     while len(levels) < 4:

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from iiif_proxy.errors import (
 from iiif_proxy.sources.cache import SourceCache
 from iiif_proxy.sources.file import FileSource
 from iiif_proxy.sources.http import HttpSource
+from iiif_proxy.stores.base import Key
 from iiif_proxy.stores.disk import DiskStore
 from tests.servers import Exchange, Origin, reply
 from tests.sources.conftest import BLUE, LARGE, OLD, RED, Slowly, answer, content, iter_read, left
@@ -407,6 +409,38 @@ def test_a_tiled_tiff_is_read_by_parts(
     with pytest.raises(SourceChanged):
         parts.read(len(data) // 2, 10)
     assert content(cache, "a.tif") == other
+
+
+def test_a_tiled_tiff_is_shown_before_it_is_written_down(
+    origin: Origin, make: Callable[..., SourceCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is refused a part in the meantime drops it all the same."""
+    data = tiled_tiff()
+    origin.routes["/a.tif"] = parts_of(data, '"1"')
+    written, go = threading.Event(), threading.Event()
+    put = DiskStore.put
+
+    def slow(self: DiskStore, key: Key, *rest: Any) -> Any:
+        if key.version == "record":
+            assert go.wait(30)
+        found = put(self, key, *rest)
+        if key.version == "record":
+            written.set()
+        return found
+
+    monkeypatch.setattr(DiskStore, "put", slow)
+    cache = make()
+    image = cache.open("a.tif", {})
+    assert not written.is_set()
+    assert cache.open("a.tif", {}).record is image.record
+    origin.routes["/a.tif"] = parts_of(data[:-10] + bytes(10), '"2"')
+    parts = cache.ranges(image.record, {})
+    assert parts is not None
+    threading.Timer(0.1, go.set).start()
+    with pytest.raises(SourceChanged):
+        parts.read(len(data) // 2, 10)
+    assert written.is_set(), "it is dropped after it was written"
+    assert cache.open("a.tif", {}).record.fingerprint != image.record.fingerprint
 
 
 def test_a_tiled_tiff_may_be_larger_than_what_is_fetched(

@@ -56,6 +56,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def shows(page: Page) -> bool:
     """Whether the middle of the screen is of the image's colour."""
+    page.bring_to_front()  # Chromium draws none behind a window that was closed, now and then.
     clip = {"x": 360.0, "y": 300.0, "width": 80.0, "height": 60.0}
     shot = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")  # type: ignore[arg-type]
     found = shot.resize((1, 1)).getpixel((0, 0))
