@@ -9,7 +9,7 @@ from PIL import Image
 from iiif_proxy.errors import OriginFailed
 from iiif_proxy.iiif.model import Box
 from iiif_proxy.imaging import light, tiffcodec
-from iiif_proxy.imaging.helpers import each, together
+from iiif_proxy.imaging.helpers import each
 from iiif_proxy.imaging.pixels import padded
 from iiif_proxy.imaging.resample import PLAIN, SUPPORT, Edges, Scaling, resample
 from iiif_proxy.imaging.tifflevel import JPEG
@@ -26,8 +26,8 @@ BATCH_TILES = 2048
 MAX_TILES = 1 << 17
 MAX_PIXELS = 1 << 29
 # Below this many stored bytes a second thread costs more than it saves: four 256-pixel JPEG tiles,
-# 51 KB together, take 1.65 ms by one and 1.15 by two. (More threads take turns for so few.)
-THREAD_BYTES, FEW = 32 << 10, 16
+# 51 KB together, take 1.65 ms by one and 1.15 by two.
+THREAD_BYTES = 32 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +212,7 @@ def _decoded(view: View, places: list[Place], linear: bool) -> Iterator[Image.Im
 
     if len(places) == 1 or sum(len(d) for p in places for d in p.planes) < THREAD_BYTES:
         return map(decode, places)
-    if len(places) > FEW:
-        return each(decode, places)
-    half = len(places) // 2
-    first, rest = together(
-        lambda: [*map(decode, places[:half])], lambda: [*map(decode, places[half:])]
-    )
-    return iter(first + rest)
+    return each(decode, places)
 
 
 def _tile(view: View, place: Place, linear: bool) -> Image.Image:

@@ -1,7 +1,9 @@
 """Threads that take a part of one answer."""
 
+import gc
 import os
 import threading
+import weakref
 
 import pytest
 
@@ -19,31 +21,66 @@ def test_both_at_once() -> None:
 def test_nobody_waits_for_a_thread_that_is_busy() -> None:
     go, begun = threading.Event(), threading.Semaphore(0)
 
-    def work() -> None:
+    def work(number: int) -> int:
         begun.release()
         go.wait(30)
+        return number
 
-    threads = [threading.Thread(target=lambda: [*each(lambda _: work(), range(50))])]
-    threads[0].start()
-    begun.acquire()
+    found: list[int] = []
+    crowd = threading.Thread(target=lambda: found.extend(each(work, range(50))))
+    crowd.start()
+    for _ in range(1 + helpers._threads()._max_workers):
+        begun.acquire()
     try:
         here = threading.get_ident()
         assert together(threading.get_ident, threading.get_ident) == (here, here)
+        assert set(each(lambda _: threading.get_ident(), range(9))) == {here}
     finally:
         go.set()
-        threads[0].join()
+        crowd.join()
+    assert found == list(range(50))
 
 
 def test_without_a_thread_it_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And once, also when there are threads again; what it needed is not kept till then."""
+
+    class Pixels:
+        pass
+
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     helpers._forget_threads()
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert together(lambda: 1, lambda: 2) == (1, 2)
-    monkeypatch.undo()
-    helpers._forget_threads()
-    assert together(lambda: 1, lambda: 2) == (1, 2)
+    done: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        pixels = Pixels()
+        gone = weakref.ref(pixels)
+        assert together(int, lambda kept=pixels: done.append(id(kept))) == (0, None)
+        assert [*each(lambda kept: done.append(id(kept)), [pixels] * 3)] == [None] * 3
+        del pixels
+        gc.collect()
+        assert gone() is None
+    both = threading.Barrier(2, timeout=30)
+    together(both.wait, both.wait)
+    assert len(done) == 4
+
+
+def test_what_nobody_wants_any_more_is_not_begun() -> None:
+    go, done = threading.Event(), []
+
+    def fault(number: int) -> None:
+        if number == 0:
+            raise ValueError("no")
+        go.wait(30)
+        done.append(number)
+
+    with pytest.raises(ValueError, match="no"):
+        list(each(fault, range(100)))
+    go.set()
+    both = threading.Barrier(2, timeout=30)
+    together(both.wait, both.wait)
+    assert len(done) <= helpers._threads()._max_workers
 
 
 @pytest.mark.parametrize("first", [True, False])
