@@ -47,6 +47,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "control_socket_disable": True,
             "child_exit": child_exit,
             "when_ready": when_ready,
+            "pre_fork": pre_fork,
         }
         if self.settings.log_format == "json":
             options["logger_class"] = JsonLogger
@@ -65,6 +66,11 @@ def when_ready(server: Any) -> None:
     gc.freeze()
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    worker.seat = worker.seats.free({other.seat for other in server.WORKERS.values()})
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """What a dead worker was doing is not being done any more."""
+    worker.seats.leave(worker.seat)
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

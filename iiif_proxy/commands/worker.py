@@ -18,6 +18,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from iiif_proxy.commands.seats import NO_SEAT, NOBODY, Seats
 from iiif_proxy.commands.sending import READ_SECONDS, THREAD_SECONDS, Patient, Rest
 from iiif_proxy.errors import SCARCE
 from iiif_proxy.settings import load
@@ -39,6 +40,8 @@ MOST_HELD = 64 << 20
 LINGER_SECONDS, MOST_DRAINED = 2.0, 64 << 10
 # After so long there may be descriptors again.
 PAUSE, QUIET_SECONDS = 0.1, 10.0
+# Seconds: a visitor is left so long to workers who have fewer, then taken by who was woken first.
+LEFT_TO_OTHERS, THEN_TAKEN = 0.005, 0.05
 # What may be answered from the store at once: its path, and its host. (Possessive: a long line that
 # does not match costs one pass, not one for each of its bytes, in the loop of all visitors.)
 GET = re.compile(rb"GET (/[^ ?#]*+)[^ ]*+ HTTP/1\.[01]\r\n")
@@ -76,7 +79,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     five who did not close kept all others waiting for 8 s.)
     """
 
+    # Which is its own is said before it is forked (server.pre_fork), and by nobody but `serve`.
+    seats, seat = Seats(), NO_SEAT
+
     def init_process(self) -> None:
+        self._left_until = -THEN_TAKEN
         self._heads: dict[Any, float] = {}
         self._scarce_until = -QUIET_SECONDS
         # Whether this lives is told whatever all others wait for.
@@ -105,8 +112,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def accept(self, listener: Any) -> None:
         """gunicorn's own ends the process, with all that it is about to answer, when there is no
         descriptor for another visitor. Who waits in the kernel's queue can wait on."""
+        if self._leaves_to_others():
+            return
         try:
             super().accept(listener)
+            self.seats.tell(self.seat, self.nr_conns)
         except OSError as refusal:
             if refusal.errno not in SCARCE:
                 raise
@@ -116,13 +126,29 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.set_accept_enabled(False)
             self._scarce_until = now + PAUSE
 
+    def _leaves_to_others(self) -> bool:
+        """Whether a visitor is left, for a moment, to a worker that has fewer of them."""
+        now = time.monotonic()
+        waited = now - self._left_until < THEN_TAKEN
+        if waited or not self.seats.fewer(self.nr_conns):
+            self._left_until = -THEN_TAKEN
+            return False
+        self._left_until = now + LEFT_TO_OTHERS
+        self.set_accept_enabled(False)
+        return True
+
     def set_accept_enabled(self, enabled: bool) -> None:
-        if not enabled or time.monotonic() >= self._scarce_until:
+        if not enabled or time.monotonic() >= max(self._scarce_until, self._left_until):
             super().set_accept_enabled(enabled)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        scarce = self._scarce_until > time.monotonic()
-        super().wait_for_and_dispatch_events(PAUSE if scarce else timeout)
+        self.seats.tell(self.seat, self.nr_conns if self.alive else NOBODY)
+        now = time.monotonic()
+        if self._scarce_until > now:
+            timeout = PAUSE
+        elif self._left_until > now:
+            timeout = min(timeout, self._left_until - now)
+        super().wait_for_and_dispatch_events(timeout)
 
     def enqueue_req(self, conn: Any) -> None:
         head = _head(conn, self.cfg.is_ssl)

@@ -1,4 +1,4 @@
-"""`iiif-proxy serve`: processes that share what they can, and end when they are told to."""
+"""`iiif-proxy serve`: processes that share visitors and memory, and end when they are told to."""
 
 import contextlib
 import os
@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from iiif_proxy.commands.seats import NO_SEAT, Seats
 from tests.clients import ask, get
 from tests.servers import ROOT
 
 PATIENCE = 60.0
+HEALTH = b"GET /iiif/-/health HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def children(pid: int) -> list[int]:
@@ -81,3 +83,68 @@ def awaited(pid: int, port: int) -> list[int]:
         except OSError:
             time.sleep(0.05)
     raise AssertionError("nobody answers")
+
+
+def test_visitors_are_spread(tmp_path: Path) -> None:
+    """They come one by one, as a browser's do, and stay: the worker that was woken first had most
+    or all."""
+    with serving(tmp_path, 2) as (pid, port):
+        awaited(pid, port)
+        time.sleep(1)  # until each has a seat
+        fewest = []
+        for _ in range(5):
+            before = {worker: sockets(worker) for worker in children(pid)}
+            with contextlib.ExitStack() as stack:
+                for _ in range(12):
+                    visitor = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                    visitor.sendall(HEALTH)
+                    assert visitor.recv(1000).startswith(b"HTTP/1.1 200 ")
+                    time.sleep(0.02)
+                fewest.append(min(sockets(worker) - had for worker, had in before.items()))
+            time.sleep(0.2)
+        assert sorted(fewest)[2] >= 4, f"of twelve visitors one worker has {fewest}"
+
+
+def test_a_worker_that_hangs_keeps_no_visitor_waiting(tmp_path: Path) -> None:
+    """It seems to have the fewest."""
+    with serving(tmp_path, 2) as (pid, port):
+        awaited(pid, port)
+        while len(children(pid)) < 2:
+            time.sleep(0.02)
+        time.sleep(1)
+        worker = children(pid)[0]
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            with contextlib.ExitStack() as stack:
+                begun = time.monotonic()
+                for _ in range(10):
+                    visitor = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                    visitor.settimeout(20)
+                    visitor.sendall(HEALTH)
+                    assert visitor.recv(1000).startswith(b"HTTP/1.1 200 ")
+                assert time.monotonic() - begun < 10
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
+
+def sockets(pid: int) -> int:
+    count = 0
+    for place in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            count += os.readlink(place).startswith("socket:")
+    return count
+
+
+def test_seats() -> None:
+    seats = Seats()
+    assert seats.free(set()) == 0
+    assert seats.free({0, 2}) == 1
+    assert seats.free(set(range(NO_SEAT))) == NO_SEAT
+    assert not seats.fewer(1000), "nobody else is there"
+    seats.tell(0, 3)
+    seats.tell(1, 2)
+    seats.tell(NO_SEAT, 0)
+    assert seats.fewer(3)
+    assert not seats.fewer(2)
+    seats.leave(1)
+    assert not seats.fewer(3)
