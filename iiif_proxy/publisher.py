@@ -84,11 +84,15 @@ class Publisher:
         if open_ and self._sources.may_be_shown(record):
             if not same:
                 self._derivatives.drop_broken(group, version)
-            until = self._published.publish(encoded, group, version, record.fresh_until)
-            # The order makes it safe: whoever purges or sees a change writes that down, then
-            # unpublishes (SourceCache); here links are made, then what is written is read.
-            held = self._sources.holds(record, environ) and self._for_all(record.identifier)
-            if until and not held:
+            # Who purges waits meanwhile, and then takes these links away: made after a purge they
+            # would be seen until the look below.
+            with self._sources.unpurged():
+                held = self._holds(record, environ)
+                if held:
+                    until = self._published.publish(encoded, group, version, record.fresh_until)
+            # The order makes it safe: whoever sees a change writes that down, then unpublishes
+            # (SourceCache); here links are made, then what is written is read.
+            if not held or (until and not self._holds(record, environ)):
                 self._published.unpublish(encoded)
                 until, again = 0.0, now + SOON
         else:
@@ -101,3 +105,6 @@ class Publisher:
         again = until if shown else again
         self._known[record.identifier] = Shown(version, record.checked, shown, again)
         return shown
+
+    def _holds(self, record: "Record", environ: dict[str, Any]) -> bool:
+        return self._sources.holds(record, environ) and self._for_all(record.identifier)

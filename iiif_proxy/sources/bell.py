@@ -76,10 +76,16 @@ class Bell:
             yield
 
     @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody rings or is `silent` while this is held."""
+        with self._held(fcntl.LOCK_EX):
+            yield
+
+    @contextlib.contextmanager
     def ringing(self, identifier: str | None) -> Iterator[None]:
         """Ring for an identifier (None: for each) when this is done; wait until nobody is
         `silent`."""
-        with self._held(fcntl.LOCK_EX):
+        with self.alone():
             try:
                 yield
             finally:

@@ -178,6 +178,10 @@ class SourceCache:
             == (record.fingerprint, record.checked, record.lifetime, record.failing_since)
         )
 
+    def unpurged(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing is purged, by any process, while this is held."""
+        return self._known.unpurged()
+
     def ranges(self, record: Record, environ: Environ) -> Parts | None:
         """The source by parts, if that is how it is read; its directories are known already."""
         source = self._sources[record.template]

@@ -109,7 +109,7 @@ class Fetches:
             except OriginTimeout:
                 went_stale()
                 # Known to all, so that they do not wait one after the other.
-                return SourceImage(self._known.keep(shown, arrival.since))
+                return SourceImage(self._known.stand_in(shown, stale))
 
     def _joined(self, wanted: Wanted, here: bool) -> Arrival:
         """The fetch under way, or a new one: with `here` it is over when this returns."""
@@ -230,7 +230,7 @@ class Fetches:
                 finally:
                     answer.close()
         except STALE as fault:
-            image = self._despite(stale, fault, arrival.since)
+            image = self._despite(stale, fault)
             if image is None:
                 raise
             return image
@@ -245,16 +245,14 @@ class Fetches:
         record = record.confirmed(answer.headers, time.time(), self._ttl)
         return SourceImage(self._known.keep(record, since))
 
-    def _despite(
-        self, stale: Record | None, fault: ProxyError, since: Moment
-    ) -> SourceImage | None:
+    def _despite(self, stale: Record | None, fault: ProxyError) -> SourceImage | None:
         """The origin fails: what is stale but known goes on being served for a while."""
-        record = None if stale is None else self._shown_stale(stale)
-        if record is None:
+        shown = None if stale is None else self._shown_stale(stale)
+        if stale is None or shown is None:
             return None
         went_stale()
         log.warning("serving a stale source: %s", fault)
-        return SourceImage(self._known.keep(record, since))
+        return SourceImage(self._known.stand_in(shown, stale))
 
     def _shown_stale(self, stale: Record) -> Record | None:
         """What is stale, good for a pause, if it may be shown at all."""

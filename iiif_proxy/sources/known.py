@@ -1,5 +1,6 @@
 """What is known of sources, and of what is none: in memory, and in a store for all processes."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -115,6 +116,10 @@ class Known:
         """Whether it was purged, or found to be another, since then."""
         return self._bell.rang(identifier, since.rung)
 
+    def unpurged(self) -> contextlib.AbstractContextManager[None]:
+        """No record is purged or dropped while this is held."""
+        return self._bell.silent()
+
     def keep(
         self,
         record: Record,
@@ -133,21 +138,49 @@ class Known:
         with self._bell.silent():
             if self.outdated(record.identifier, since):
                 record = record.outdated(since.time)
-            with self._lock:
-                before = self._memory.get(record.name)
-                self._memory[record.name] = record
-                self._unknown.pop(record.name, None)
+            before = self._remember(record)
+            another = before is None or before.fingerprint != record.fingerprint
+            # What another process shows for a while (`stand_in`) may be written down only.
+            others = self.stored(record.name, record.identifier) if another else None
             if show is not None:
                 show(record)
-            raw = record.to_json()
-            key = _key(record.name, record.identifier)
-            self._store.put(key, lambda file: file.write(raw)).close()
-        if before is None or before.fingerprint != record.fingerprint:
+            self._write(record)
+        if another:
             self._unshow(record.identifier)
-            if before is not None and before.fresh_until > time.time():
+            now = time.time()
+            if any(one is not None and one.fresh_until > now for one in (before, others)):
                 # Fresh in the memory of other processes too.
                 self._bell.ring()
         return record
+
+    def stand_in(self, shown: Record, stale: Record) -> Record:
+        """What is to be shown while the origin does not answer: `shown`, which all processes know
+        from now on, unless there is something newer than what is `stale` by now.
+
+        Raises NotFound if that is what another thread was told.
+        """
+        with self._bell.alone():
+            newest = self.find(stale.name, stale.identifier)
+            if newest is not None and newest.checked > stale.checked:
+                return newest
+            if newest is not None:
+                self._remember(shown)
+                self._write(shown)
+        # If it is known no more, it was purged: then it is good for who asked before that.
+        return shown
+
+    def _remember(self, record: Record) -> Record | None:
+        """What was remembered before."""
+        with self._lock:
+            before = self._memory.get(record.name)
+            self._memory[record.name] = record
+            self._unknown.pop(record.name, None)
+        return before
+
+    def _write(self, record: Record) -> None:
+        raw = record.to_json()
+        key = _key(record.name, record.identifier)
+        self._store.put(key, lambda file: file.write(raw)).close()
 
     def drop(self, name: str, identifier: str) -> None:
         """The record is no longer so, whoever has it. (Nothing is written if nobody has.)"""

@@ -12,6 +12,8 @@ from iiif_proxy.sources.freshness import SAYING, Freshness, freshness, http_date
 # Last-Modified has whole seconds: a file that was changed within this time of the answer may
 # change again under the same date (RFC 9110, 8.8.2.2).
 YOUNG = 2.0
+# No origin fails for so long that what is stale is shown still.
+ALWAYS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,8 @@ class Record:
         return replace(self, checked=now, lifetime=pause, failing_since=since)
 
     def outdated(self, asked: float) -> "Record":
-        """What was true when the origin was asked, but may be no more."""
-        return replace(self, checked=asked, lifetime=0.0)
+        """What was true when the origin was asked, but may be no more: never shown stale."""
+        return replace(self, checked=asked, lifetime=0.0, failing_since=ALWAYS)
 
     def named_by(self, content: str) -> "Record":
         """Where validators do not name the content, a digest of it does."""

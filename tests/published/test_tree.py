@@ -1,9 +1,11 @@
 """The tree itself, and who decides what is in it; no server."""
 
+import contextlib
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -233,6 +235,7 @@ class Sources:
 
     def __init__(self) -> None:
         self.held: Record | None = record()
+        self.purging = threading.Lock()
         self.asked = 0
 
     def may_be_shown(self, record: Record) -> bool:
@@ -241,6 +244,16 @@ class Sources:
     def holds(self, record: Record, environ: object) -> bool:
         self.asked += 1
         return record == self.held
+
+    @contextlib.contextmanager
+    def unpurged(self) -> Iterator[None]:
+        with self.purging:
+            yield
+
+    def purge(self, published: Published) -> None:
+        with self.purging:
+            self.held = None
+        published.unpublish("a%2Fb")
 
 
 class TestPublisher:
@@ -269,7 +282,7 @@ class TestPublisher:
             assert publisher.show(record(), "g", "v", {})
             clock.now += 1
         assert clock.now >= NOW + 1.5 * STEP
-        assert sources.asked == 1, "nothing was done meanwhile"
+        assert sources.asked == 2, "nothing was done meanwhile"
         assert publisher.due(record())
 
     @pytest.mark.parametrize(
@@ -307,6 +320,37 @@ class TestPublisher:
         assert not publisher.due(record()), "not tried at every request"
         clock.now += SOON
         assert publisher.due(record())
+
+    def test_who_purges_leaves_no_link_to_be_seen(
+        self,
+        tmp_path: Path,
+        publisher: Publisher,
+        sources: Sources,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A static server shows a link at once, though it be taken away soon."""
+        publish = Published.publish
+        seen_after: list[str | None] = []
+        threads = []
+
+        def slowly(self: Published, *given: Any) -> float:
+            def purge() -> None:
+                sources.purge(self)
+                seen_after.append(seen(tmp_path, NOW, "a%2Fb"))
+
+            threads.append(threading.Thread(target=purge))
+            threads[0].start()
+            threads[0].join(0.2)
+            until = publish(self, *given)
+            seen_after.append(seen(tmp_path, NOW, "a%2Fb"))
+            return until
+
+        monkeypatch.setattr(Published, "publish", slowly)
+        publisher.show(record(), "g", "v", {})
+        threads[0].join()
+        assert seen_after == ["v", None]
+        monkeypatch.setattr(Published, "publish", lambda *given: pytest.fail("what was purged"))
+        assert not publisher.show(record(), "g", "w", {})
 
     def test_a_record_that_was_renewed_is_published_again(
         self, tmp_path: Path, publisher: Publisher, sources: Sources, clock: Clock

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from iiif_proxy.errors import (
     NotAuthenticated,
     NotFound,
     OriginFailed,
+    OriginTimeout,
     ProxyError,
     SourceChanged,
 )
+from iiif_proxy.sources.arrival import Arrival, SourceImage
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.stores.disk import DiskStore
 from tests.servers import ROOT, Exchange, Origin, reply
@@ -452,6 +455,97 @@ def test_an_origin_that_takes_its_time(origin: Origin, make: Make) -> None:
     go.set()
     until(lambda: cache.open("a.jpg", {}).record.fingerprint != first.fingerprint)
     assert content(cache, "a.jpg") == BLUE
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """It happens just when the patience of the next who asks for what is stale is over."""
+
+    def wait(arrival: Arrival, whole: bool, timeout: float) -> SourceImage:
+        monkeypatch.undo()
+        happens()
+        raise OriginTimeout("Just now.")
+
+    monkeypatch.setattr(Arrival, "wait", wait)
+
+
+def test_what_is_stale_does_not_replace_what_is_newer(
+    origin: Origin, make: Make, other: Callable[..., Other], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has the answer when patience is over here."""
+    origin.routes["/a.jpg"] = answer(RED, ETag='"1"')
+    here, there = make(ttl=0.5, unknown_ttl=0), other()
+    first = here.open("a.jpg", {}, whole=True).record
+    time.sleep(0.55)
+    go = threading.Event()
+    blue = answer(BLUE, ETag='"2"')
+
+    def answered_by_another() -> None:
+        record = replace(first, fingerprint="newer", checked=time.time(), lifetime=99.0)
+        # As a fetch there keeps it: what it held has ended, so nobody is rung for.
+        make()._known.keep(record, make()._known.now())
+
+    origin.routes["/a.jpg"] = lambda exchange: (go.wait(20), exchange.write(blue))
+    meanwhile(monkeypatch, answered_by_another)
+    try:
+        assert here.open("a.jpg", {}).record.fingerprint == "newer"
+        assert there.do("open", "a.jpg")["fingerprint"] == "newer"
+    finally:
+        go.set()
+
+
+def test_what_is_shown_meanwhile_ends_everywhere_with_the_answer(
+    origin: Origin, make: Make
+) -> None:
+    """Also where the one who got the answer never showed what is stale."""
+    origin.routes["/a.jpg"] = answer(RED, ETag='"1"')
+    here, elsewhere = make(ttl=0.0), make(patient(origin), ttl=0.0, stale_after=0.05)
+    first = here.open("a.jpg", {}, whole=True).record
+    slow = origin.routes["/a.jpg"] = Asked(answer(BLUE, ETag='"2"', Cache_Control="max-age=99"))
+    patience = make(patient(origin), ttl=0.0)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(patience.open, "a.jpg", {}, whole=True)
+        assert slow.begun.wait(10)
+        stale = elsewhere.open("a.jpg", {}).record
+        assert stale.fingerprint == first.fingerprint
+        assert stale.failing_since
+        slow.go.set()
+        newer = asked.result().record
+    assert newer.fingerprint != first.fingerprint
+    assert elsewhere.open("a.jpg", {}).record.fingerprint == newer.fingerprint
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_what_was_purged_is_not_shown_again(
+    origin: Origin, make: Make, folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience for the answer is over just after the purge."""
+    origin.routes["/a.jpg"] = answer(RED, ETag='"1"')
+    cache = make(ttl=0.0, folder=tmp_path if folder else None)
+    first = cache.open("a.jpg", {}, whole=True).record
+    origin.routes["/a.jpg"] = answer(b"", "500 Oops")
+    meanwhile(monkeypatch, lambda: cache.forget("a.jpg"))
+    asked_before = cache.open("a.jpg", {}).record
+    assert asked_before.fingerprint == first.fingerprint
+    with pytest.raises(OriginFailed):
+        cache.open("a.jpg", {})
+
+
+def test_what_came_after_its_purge_is_not_shown_stale(origin: Origin, make: Make) -> None:
+    cache = make(patient(origin))
+    slow = origin.routes["/a.jpg"] = Asked(answer(RED, ETag='"1"'))
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(cache.open, "a.jpg", {}, whole=True)
+        assert slow.begun.wait(10)
+        cache.forget("a.jpg")
+        slow.go.set()
+        record = asked.result().record
+    origin.routes["/a.jpg"] = answer(b"", "500 Oops")
+    with pytest.raises(OriginFailed):
+        cache.open("a.jpg", {})
+    # If the origin says that it is the same it is good again.
+    origin.routes["/a.jpg"] = answer(b"", "304 Not Modified")
+    again = cache.open("a.jpg", {}).record
+    assert (again.fingerprint, again.failing_since) == (record.fingerprint, 0)
 
 
 def test_an_origin_that_answers_soon_is_waited_for(origin: Origin, make: Make) -> None:
