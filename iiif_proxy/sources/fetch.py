@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
@@ -147,8 +148,10 @@ class Fetches:
             image = self._flown(arrival, wanted)
             error = None
         except ProxyError as caught:
-            # A copy: the frames of the original hold the file, and this arrival.
+            # A copy: the frames of the original hold the file, and this arrival. So do those of its
+            # cause, which under Python 3.13 may refer to each other (contextlib, in urllib3).
             error = copied(caught)
+            traceback.clear_frames(caught.__traceback__)
         except Exception as caught:
             wanting = for_want(caught)
             if wanting is None:
