@@ -496,7 +496,7 @@ class TestGate:
         begun = time.monotonic()
         with pytest.raises(Busy) as caught, gate.enter(1, 10):
             pass
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 10
         assert caught.value.headers["Retry-After"] == "1"
         for one in ones:
             until(one.is_in)

@@ -390,10 +390,10 @@ def test_a_due_is_a_look_into_a_dict(tmp_path: Path) -> None:
     held = record(checked=time.time())
     publisher._sources.held = held  # type: ignore[attr-defined]  # it is a Sources
     publisher.show(held, "g", "v", {})
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for _ in range(1000):
         assert not publisher.due(held)
-    assert time.perf_counter() - begun < 0.05
+    assert time.thread_time() - begun < 0.1
 
 
 def test_a_link_leaves_the_total_right(tmp_path: Path) -> None:

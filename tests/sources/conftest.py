@@ -23,7 +23,7 @@ from iiif_proxy.sources.base import Source
 from iiif_proxy.sources.cache import SourceCache
 from iiif_proxy.sources.http import HttpSource
 from tests.servers import ROOT, Exchange, Origin, reply
-from tests.sources.worker import LIMITS, cache_over
+from tests.sources.worker import HURRIED, LIMITS, cache_over
 
 OLD = "Tue, 14 Nov 2023 22:13:20 GMT"
 Make = Callable[..., SourceCache]
@@ -61,7 +61,7 @@ class Slowly:
         half = len(whole) // 2
         exchange.write(whole[:half])
         self.begun.set()
-        self.go.wait(10)
+        self.go.wait(30)
         if self._breaks:
             exchange.reset()
         else:
@@ -84,6 +84,11 @@ def make(origin: Origin, tmp_path: Path) -> Make:
         return cache_over(folder or tmp_path, *given, folder=folder, **options)
 
     return made
+
+
+def hurried(origin: Origin) -> HttpSource:
+    """For a test that is about an answer that does not come."""
+    return HttpSource(f"{origin.url}/{{id}}", **HURRIED)
 
 
 def content(cache: SourceCache, identifier: str) -> bytes:
@@ -111,11 +116,16 @@ def until(condition: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.005)
 
 
-def together(work: Callable[[], Any], count: int) -> list[Any]:
-    """What so many threads get that do it at once; exceptions too."""
+def together(
+    work: Callable[[], Any], count: int, begun: threading.Event | None = None
+) -> list[Any]:
+    """What so many threads get that do it at once; exceptions too. `begun` is set when all have
+    begun."""
     got: list[Any] = []
+    all_of_them = threading.Barrier(count, begun and begun.set)
 
     def one() -> None:
+        all_of_them.wait()
         try:
             got.append(work())
         except Exception as error:

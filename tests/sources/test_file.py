@@ -97,7 +97,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_block(pictures: Path, make: Make
         cache.content(image, {})
     with pytest.raises(NotFound):
         cache.open("a.jpg", {})
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 10
 
 
 def test_a_link_that_is_turned_elsewhere_meanwhile(pictures: Path, make: Make) -> None:

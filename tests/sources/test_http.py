@@ -19,11 +19,11 @@ from iiif_proxy.sources.base import Answer, Conditions
 from iiif_proxy.sources.http import HttpSource
 from iiif_proxy.sources.wire import is_public
 from tests.servers import Exchange, Origin, reply
-from tests.sources.conftest import RED, answer, descriptors, until
+from tests.sources.conftest import HURRIED, LIMITS, RED, answer, descriptors, until
 
 
 def source_of(origin: Origin, **options: Any) -> HttpSource:
-    limits = {"read_timeout": 0.3, "total_timeout": 0.8, "connect_timeout": 0.3} | options
+    limits = LIMITS | options
     return HttpSource(f"{origin.url}/{{id}}", **limits)
 
 
@@ -67,11 +67,11 @@ def test_one_connection_for_all_kinds_of_answers(origin: Origin) -> None:
 def test_a_refusal_with_a_body_that_does_not_come_is_not_waited_for(origin: Origin) -> None:
     origin.routes["/a"] = lambda exchange: (
         exchange.write(b"HTTP/1.1 404 No\r\nContent-Length: 9\r\n\r\n"),
-        time.sleep(1.2),
+        time.sleep(4),
     )
     begun = time.monotonic()
-    assert ask(source_of(origin, read_timeout=5, total_timeout=5)) is None
-    assert time.monotonic() - begun < 1
+    assert ask(source_of(origin, read_timeout=9, total_timeout=9)) is None
+    assert time.monotonic() - begun < 3
 
 
 def test_a_kept_connection_that_was_closed_meanwhile(origin: Origin) -> None:
@@ -141,7 +141,7 @@ def trickle(*parts: bytes, pause: float = 0.1) -> Callable[[Exchange], None]:
 
 
 SLOW: dict[str, Callable[[Exchange], None]] = {
-    "nothing": lambda exchange: time.sleep(0.8),
+    "nothing": lambda exchange: time.sleep(1.5),
     "headers": trickle(b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 99),
     "one header": trickle(b"HTTP/1.1 200 OK\r\nX: ", *[b"y"] * 99),
     "interim answers": trickle(*[b"HTTP/1.1 100 Continue\r\n\r\n"] * 40),
@@ -161,16 +161,16 @@ def test_no_answer_takes_longer_than_its_time(origin: Origin, slow: str) -> None
     origin.routes["/a"] = SLOW[slow]
     begun = time.monotonic()
     with pytest.raises(OriginTimeout):
-        body(source_of(origin))
-    assert time.monotonic() - begun < (0.7 if slow == "nothing" else 2)
+        body(source_of(origin, **HURRIED))
+    assert time.monotonic() - begun < 3
 
 
 def test_a_stall_ends_before_the_whole_time(origin: Origin) -> None:
-    origin.routes["/a"] = trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ny", b"", pause=0.6)
+    origin.routes["/a"] = trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ny", b"", pause=5)
     begun = time.monotonic()
     with pytest.raises(OriginTimeout):
-        body(source_of(origin, total_timeout=5))
-    assert time.monotonic() - begun < 1
+        body(source_of(origin, read_timeout=0.4, total_timeout=20))
+    assert time.monotonic() - begun < 4
 
 
 def test_a_port_that_takes_no_connection() -> None:
@@ -183,7 +183,7 @@ def test_a_port_that_takes_no_connection() -> None:
         begun = time.monotonic()
         with pytest.raises(OriginTimeout):
             ask(HttpSource(f"http://127.0.0.1:{port}/{{id}}", connect_timeout=0.2, read_timeout=9))
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 6
         for one in waiting:
             one.close()
 

@@ -28,8 +28,14 @@ from tests.sources.conftest import (
 )
 
 
-def slow(data: bytes, seconds: float = 0.15) -> Callable[[Exchange], None]:
+def slow(
+    data: bytes, seconds: float = 0.3, begun: threading.Event | None = None
+) -> Callable[[Exchange], None]:
+    """An answer after so long, and not before those who shall share it have begun."""
+
     def handler(exchange: Exchange) -> None:
+        if begun is not None:
+            begun.wait(20)
         time.sleep(seconds)
         exchange.write(data)
 
@@ -37,9 +43,10 @@ def slow(data: bytes, seconds: float = 0.15) -> Callable[[Exchange], None]:
 
 
 def test_fifty_threads(origin: Origin, make: Make) -> None:
-    origin.routes["/a.jpg"] = slow(answer(RED))
+    begun = threading.Event()
+    origin.routes["/a.jpg"] = slow(answer(RED), begun=begun)
     cache = make()
-    assert together(lambda: content(cache, "a.jpg"), 50) == [RED] * 50
+    assert together(lambda: content(cache, "a.jpg"), 50, begun) == [RED] * 50
     assert len(origin.requests) == 1
 
 
@@ -59,9 +66,10 @@ def test_fifty_threads_that_want_the_header_and_then_the_rest(origin: Origin, ma
 
 @pytest.mark.parametrize("status, error", [("500 Oops", OriginFailed), ("404 No", NotFound)])
 def test_failure_is_shared(origin: Origin, make: Make, status: str, error: type[Exception]) -> None:
-    origin.routes["/a.jpg"] = slow(answer(b"", status))
+    begun = threading.Event()
+    origin.routes["/a.jpg"] = slow(answer(b"", status), begun=begun)
     cache = make()
-    got = together(lambda: cache.open("a.jpg", {}), 50)
+    got = together(lambda: cache.open("a.jpg", {}), 50, begun)
     assert {type(one) for one in got} == {error}
     assert len({id(one) for one in got}) == 50, "each has an exception of its own"
     assert len(origin.requests) == 1
@@ -74,9 +82,10 @@ def test_revalidation_is_shared(origin: Origin, make: Make) -> None:
     cache = make(ttl=0.0)
     content(cache, "a.jpg")
     origin.requests.clear()
-    origin.routes["/a.jpg"] = slow(answer(b"", "304 Not Modified", ETag='"1"'))
+    begun = threading.Event()
+    origin.routes["/a.jpg"] = slow(answer(b"", "304 Not Modified", ETag='"1"'), begun=begun)
     fingerprints = {image.record.fingerprint for image in together(
-        lambda: cache.open("a.jpg", {}), 20
+        lambda: cache.open("a.jpg", {}), 20, begun
     )}  # fmt: skip
     assert len(fingerprints) == 1
     assert len(origin.requests) == 1
@@ -88,7 +97,7 @@ def test_different_sources_do_not_wait_for_each_other(origin: Origin, make: Make
     cache = make()
     waiting = threading.Thread(target=content, args=(cache, "slow.jpg"))
     waiting.start()
-    slowly.begun.wait(5)
+    slowly.begun.wait(20)
     assert content(cache, "a.jpg") == RED
     assert waiting.is_alive()
     slowly.go.set()
@@ -96,7 +105,7 @@ def test_different_sources_do_not_wait_for_each_other(origin: Origin, make: Make
 
 
 def test_two_processes(origin: Origin, make: Make, other: Callable[..., Other]) -> None:
-    origin.routes["/a.jpg"] = slow(answer(LARGE, ETag='"1"'), 0.3)
+    origin.routes["/a.jpg"] = slow(answer(LARGE, ETag='"1"'), 1.0)
     there, cache = other(), make()
     there.begin("content", "a.jpg")
     assert content(cache, "a.jpg") == LARGE
@@ -111,7 +120,7 @@ def test_two_processes_revalidate_once(
     there, cache = other(), make()
     first = cache.open("a.jpg", {}, whole=True).record.fingerprint
     origin.requests.clear()
-    origin.routes["/a.jpg"] = slow(answer(b"", "304 No", Cache_Control="max-age=60"), 0.3)
+    origin.routes["/a.jpg"] = slow(answer(b"", "304 No", Cache_Control="max-age=60"), 1.0)
     there.begin("open", "a.jpg")
     assert cache.open("a.jpg", {}).record.fingerprint == first
     assert there.said()["fingerprint"] == first
@@ -125,7 +134,7 @@ def test_a_waiter_takes_over_from_a_process_that_is_killed(
     origin.routes["/a.jpg"] = stuck = Slowly(b"")
     there, cache = other(), make(patience=10.0)
     there.begin("content", "a.jpg")
-    assert stuck.begun.wait(5)
+    assert stuck.begun.wait(20)
     got: list[bytes] = []
     waiter = threading.Thread(target=lambda: got.append(content(cache, "a.jpg")))
     waiter.start()
@@ -133,7 +142,7 @@ def test_a_waiter_takes_over_from_a_process_that_is_killed(
     assert not got
     origin.routes["/a.jpg"] = answer(RED)
     there.kill()
-    waiter.join(5)
+    waiter.join(20)
     assert got == [RED]
     stuck.go.set()
 
@@ -145,7 +154,7 @@ def test_a_reader_takes_over_from_a_process_that_is_killed(
     origin.routes["/a.jpg"] = stuck = Slowly(LARGE, ETag='"1"')
     there, cache = other(), make()
     there.begin("content", "a.jpg")
-    assert stuck.begun.wait(5)
+    assert stuck.begun.wait(20)
     until(lambda: list((tmp_path / "records").rglob("*.json")))
     image = cache.open("a.jpg", {})
     held = cache.content(image, {}, whole=False)
@@ -167,7 +176,7 @@ def test_what_the_dead_left_is_not_waited_for(
     origin.routes["/a.jpg"] = stuck = Slowly(LARGE, ETag='"1"')
     there = other()
     there.begin("content", "a.jpg")
-    assert stuck.begun.wait(5)
+    assert stuck.begun.wait(20)
     until(lambda: list((tmp_path / "records").rglob("*.json")))
     there.kill()
     assert left(tmp_path), "a part of it is still there"
@@ -184,7 +193,7 @@ def test_another_image_by_then_is_said_so(
     origin.routes["/a.jpg"] = stuck = Slowly(LARGE, ETag='"1"')
     there, cache = other(), make()
     there.begin("content", "a.jpg")
-    assert stuck.begun.wait(5)
+    assert stuck.begun.wait(20)
     until(lambda: list((tmp_path / "records").rglob("*.json")))
     held = cache.content(cache.open("a.jpg", {}), {}, whole=False)
     origin.routes["/a.jpg"] = answer(BLUE, ETag='"2"')
@@ -212,7 +221,7 @@ def test_a_child_does_not_wait_for_fetches_of_its_parent(origin: Origin, make: M
     cache: SourceCache = make(folder=None, patience=3.0)
     waiting = threading.Thread(target=content, args=(cache, "a.jpg"))
     waiting.start()
-    assert slowly.begun.wait(5)
+    assert slowly.begun.wait(20)
     origin.routes["/b.jpg"] = answer(RED)
     origin.routes["/a.jpg"] = answer(LARGE, ETag='"1"')
     child = os.fork()

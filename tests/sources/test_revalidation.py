@@ -35,6 +35,7 @@ from tests.sources.conftest import (
     Slowly,
     answer,
     content,
+    hurried,
     left,
     until,
 )
@@ -403,7 +404,7 @@ FAILS: dict[str, bytes | Callable[[Exchange], object]] = {
 @pytest.mark.parametrize("fails", FAILS)
 def test_stale_goes_on(origin: Origin, make: Make, fails: str) -> None:
     origin.routes["/a.jpg"] = answer(RED, ETag='"1"')
-    cache = make(ttl=0.0)
+    cache = make(hurried(origin), ttl=0.0)
     first = cache.open("a.jpg", {}, whole=True).record
     origin.routes["/a.jpg"] = FAILS[fails]
     stale = cache.open("a.jpg", {}).record
