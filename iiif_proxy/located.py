@@ -1,6 +1,6 @@
 """What a request comes to, before any pixel is touched."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iiif_proxy.iiif.model import ImageInfo, Plan
@@ -33,7 +33,9 @@ class Located:
 
     def named(self, name: str) -> Key:
         """The key of something else that is made of this page."""
-        return replace(self.key, name=name if self.page == 1 else f"page-{self.page}_{name}")
+        if self.page > 1:
+            name = f"page-{self.page}_{name}"
+        return Key(self.key.group, self.key.version, name)
 
     @property
     def stored(self) -> bool:

@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from iiif_proxy.concurrency import Gated
@@ -72,86 +73,75 @@ class Maker:
 
         Of a JPEG that need not be decoded, it is all done in writing.
         """
-        straight = self._straight(located, environ, gate)
+        work = self._work(located, environ, gate)
+        straight = self._straight(work)
         if straight is None:
-            return self._by_pixels(located, environ, gate)
+            return self._by_pixels(work)
 
         def write(file: BinaryIO) -> None:
             with self._working, stage("encode"):
                 done = straight(file)
             if not done:
-                self._by_pixels(located, environ, gate)(file)
+                self._by_pixels(work)(file)
             elif located.info.tile_width:
-                self._answered(located, environ)
+                self._answered(work)
 
         return write
 
-    def _straight(
-        self, located: Located, environ: Environ, gate: Gated
-    ) -> Callable[[BinaryIO], bool] | None:
-        if not self._options.jpeg_lossless or self._mark(located) is not None:
-            return None
-        routes, plan = self.routes(located, environ), located.plan
-        tile = self.is_tile(located)
-        return routes.straight(plan, tile, self._options, gate, self._patience)
+    def _work(self, located: Located, environ: Environ, gate: Gated) -> "Work":
+        return Work(located, environ, gate, self.is_tile(located), self.routes(located, environ))
 
-    def _answered(self, located: Located, environ: Environ) -> None:
+    def _straight(self, work: "Work") -> Callable[[BinaryIO], bool] | None:
+        if not self._options.jpeg_lossless or self._mark(work) is not None:
+            return None
+        plan, options = work.located.plan, self._options
+        return work.routes.straight(plan, work.tile, options, work.gate, self._patience)
+
+    def _answered(self, work: "Work") -> None:
         """Something was read straight from the file, or is just as it lies there."""
-        routes = self.routes(located, environ)
+        located, routes = work.located, work.routes
 
         def read(box: Box, width: int, height: int) -> "Image":
             return routes.light(box, width, height, self._gate, self._patience)
 
         def straight(plan: Plan) -> Callable[[BinaryIO], bool] | None:
-            return self._straight(replace(located, plan=plan), environ, self._gate)
+            other = replace(located, plan=plan)
+            return self._straight(self._work(other, work.environ, self._gate))
 
         self._preparing.answered(located, read, routes.by_parts, straight)
 
-    def _by_pixels(
-        self, located: Located, environ: Environ, gate: Gated
-    ) -> Callable[[BinaryIO], None]:
-        plan = located.plan
+    def _by_pixels(self, work: "Work") -> Callable[[BinaryIO], None]:
+        plan, info = work.located.plan, work.located.info
         with self._working:
             with stage("decode"):
-                read = self._pixels(located, environ, gate)
+                read, percent = partial(self._read, work), self._look.sharpen
+                found = sharpened(read, info, plan.box, plan.width, plan.height, percent)
             with stage("transform"):
-                pixels = render(read, plan, self._look, self._mark(located))
+                pixels = render(found, plan, self._look, self._mark(work))
 
         def write(file: BinaryIO) -> None:
             with self._working, stage("encode"):
-                words = said(plan, located.info, self._options.rights)
+                words = said(plan, info, self._options.rights)
                 encode(pixels, plan.format, file, self._options, profile_in(pixels), words)
 
         return write
 
-    def _mark(self, located: Located) -> "Watermark | None":
+    def _mark(self, work: "Work") -> "Watermark | None":
         """What is laid on this answer, if anything is."""
         mark = self._look.mark
-        if mark is None or not mark.on(located.plan, located.info, self.is_tile(located)):
+        if mark is None or not mark.on(work.located.plan, work.located.info, work.tile):
             return None
         return mark
 
-    def _pixels(self, located: Located, environ: Environ, gate: Gated) -> "Image":
-        plan = located.plan
-
-        def read(box: Box, width: int, height: int) -> "Image":
-            return self._read(located, environ, gate, box, width, height)
-
-        percent = self._look.sharpen
-        return sharpened(read, located.info, plan.box, plan.width, plan.height, percent)
-
-    def _read(
-        self, located: Located, environ: Environ, gate: Gated, box: Box, width: int, height: int
-    ) -> "Image":
+    def _read(self, work: "Work", box: Box, width: int, height: int) -> "Image":
         """By the cheapest way: an open session, a kept level, a light decode, a new session."""
-        routes, patience = self.routes(located, environ), self._patience
-        tile = self.is_tile(located)
-        if routes.wants_session(box, width, height, tile):
+        located, routes, gate, patience = work.located, work.routes, work.gate, self._patience
+        if routes.wants_session(box, width, height, work.tile):
             image, begun = routes.tile(box, width, height, patience, gate)
-            if begun is not None and tile:
+            if begun is not None and work.tile:
                 self._preparing.opened(located, begun)
             if image is not None:
-                if tile:
+                if work.tile:
                     self._preparing.cut(located, routes)
                 return image
         kept = self._kept.read(located)
@@ -165,7 +155,7 @@ class Maker:
             self._preparing.found_level(located, image)
             return self._kept.scaled(image, width, height)
         image = routes.light(box, width, height, gate, patience)
-        self._answered(located, environ)
+        self._answered(work)
         return image
 
     def is_tile(self, located: Located) -> bool:
@@ -187,6 +177,17 @@ class Maker:
             self._gate,
             self._jobs,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One derivative to be made, and what is found out about it once. `gate`: of who waits."""
+
+    located: Located
+    environ: Environ
+    gate: Gated
+    tile: bool
+    routes: Routes
 
 
 class Working:

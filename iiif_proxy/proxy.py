@@ -284,7 +284,8 @@ class IIIFProxy:
             return  # Of these anybody can think of 20,000, for one image.
         # The host too: an application may have another image of this name on another host.
         # Without the source's bytes: they are an open file.
-        located = dataclasses.replace(located, source=SourceImage(record))
+        if located.source.held is not None:
+            located = dataclasses.replace(located, source=SourceImage(record))
         line = telling.remembered(path, record.identifier, located.key.name)
         key = (host, path)
         self._hot[(*key, tier) if tier else key] = Hot(

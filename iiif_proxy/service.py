@@ -1,6 +1,7 @@
 """From a request to a derivative: source, plan, store, and pixels only when they must be made."""
 
 import contextlib
+import functools
 import io
 import time
 from collections.abc import Callable, Mapping
@@ -433,6 +434,7 @@ def version_of(fingerprint: str, recipe: str) -> str:
     return f"{fingerprint}-{recipe}"
 
 
+@functools.lru_cache(1024)
 def group_of(identifier: str) -> str:
     """The folder of an identifier's derivatives."""
     return hashed(identifier)

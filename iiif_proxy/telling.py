@@ -1,5 +1,6 @@
 """What is told of a request: counters, how long its stages took, one line in the log."""
 
+import functools
 import json
 import logging
 import re
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from secrets import token_hex
 from typing import Any, TypeVar
+
+from prometheus_client import Counter, Histogram
 
 from iiif_proxy import metrics
 from iiif_proxy.concurrency import Gated
@@ -20,11 +23,18 @@ log = logging.getLogger(LOGGER)
 Environ = dict[str, Any]
 Fields = list[tuple[str, str]]
 T = TypeVar("T")
+Labelled = TypeVar("Labelled", Counter, Histogram)
 GIVEN = "iiif_proxy.request_id"  # In the environ: the id that came with the request.
 REQUEST_ID = re.compile(r"[0-9A-Za-z._:@+/=-]{1,128}")
 STATE = re.compile(r"iiif-proxy; (?:fwd=)?(\w+)")
 
-# Bound once: labels() takes a lock at each call.
+
+@functools.lru_cache
+def labelled(metric: Labelled, *values: str) -> Labelled:
+    """`labels` once for all requests: it takes a lock at each call."""
+    return metric.labels(*values)
+
+
 HITS = metrics.DERIVATIVES.labels("hit")
 MISSES = metrics.DERIVATIVES.labels("miss")
 ANSWERED = metrics.REQUESTS.labels("image", "200")
@@ -77,9 +87,9 @@ class Told:
         if not self.status:
             return
         if self.kind != "own" or self.status >= 400:
-            metrics.REQUESTS.labels(self.kind, str(self.status)).inc()
+            labelled(metrics.REQUESTS, self.kind, str(self.status)).inc()
         if self.size:
-            metrics.BYTES.labels(self.kind).inc(self.size)
+            labelled(metrics.BYTES, self.kind).inc(self.size)
         if self.cache:
             (HITS if self.cache == "hit" else MISSES).inc()
         level = logging.DEBUG if self.kind == "own" else logging.INFO
@@ -170,20 +180,26 @@ def sent(size: int) -> None:
         _here.request.size = size
 
 
-@contextmanager
-def stage(name: str) -> Iterator[None]:
+class stage:  # read as a word: `with stage("decode")`
     """Time a stage of this thread's request, without the stages within it."""
-    begun, outer, _here.inside = time.perf_counter(), _here.inside, 0.0
-    try:
-        yield
-    finally:
-        taken = time.perf_counter() - begun
+
+    __slots__ = ("_begun", "_name", "_outer")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._outer, _here.inside = _here.inside, 0.0
+        self._begun = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        taken = time.perf_counter() - self._begun
         own = max(0.0, taken - _here.inside)
-        _here.inside = outer + taken
-        metrics.STAGES.labels(name).observe(own)
-        if _here.request is not None:
-            stages = _here.request.stages
-            stages[name] = stages.get(name, 0.0) + own
+        _here.inside = self._outer + taken
+        labelled(metrics.STAGES, self._name).observe(own)
+        request = _here.request
+        if request is not None:
+            request.stages[self._name] = request.stages.get(self._name, 0.0) + own
 
 
 def asked(ask: Callable[..., T], *arguments: Any) -> T:
@@ -247,11 +263,17 @@ def line(level: int, facts: dict[str, Any], stages: dict[str, float]) -> None:
     said = [f"{kept['kind']} {kept['status']}", kept.get("cache", ""), escaped(kept["path"])]
     said += [f"{name}={kept[name]}" for name in ("plan", "bytes", "ms", "request") if name in kept]
     said += [f"{name}={taken}" for name, taken in kept.get("stages", {}).items()]
-    log.log(level, "%s", " ".join(filter(None, said)), extra={"iiif": kept})
+    text = " ".join(filter(None, said))
+    if _own.writer is not None:
+        _own.writer.line(logging.getLevelName(level), text, kept)
+    else:
+        log.log(level, "%s", text, extra={"iiif": kept})
 
 
 def escaped(text: str) -> str:
     """Printable ASCII without spaces: what came on the request line, which may be anything."""
+    if text.isascii() and text.isprintable() and " " not in text:
+        return text
     return "".join(c if "!" <= c <= "~" else f"\\x{ord(c):02x}" for c in text)
 
 

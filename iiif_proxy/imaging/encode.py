@@ -1,5 +1,6 @@
 """Writing: formats, what they can hold, and how they are set."""
 
+import functools
 import hashlib
 import io
 from dataclasses import astuple, dataclass
@@ -104,9 +105,13 @@ class EncodeOptions:
 
 def available() -> tuple[str, ...]:
     """The formats that this installation can write, in the order of preference."""
-    return tuple(
-        name for name, kind in FORMATS.items() if not kind.feature or features.check(kind.feature)
-    )
+    return tuple(name for name, kind in FORMATS.items() if _has(kind.feature))
+
+
+@functools.lru_cache
+def _has(feature: str) -> bool:
+    """Whether Pillow was built with it: it lists all names of its core each time it is asked."""
+    return not feature or bool(features.check(feature))
 
 
 def encode(
@@ -128,7 +133,7 @@ def encode(
     kind = FORMATS[format]
     if kind.longest is not None and max(pixels.size) > kind.longest:
         raise InvalidRequest(f"No side of a {format} can be longer than {kind.longest} pixels.")
-    if kind.feature and not features.check(kind.feature):
+    if not _has(kind.feature):
         raise NotSupported(f"This server cannot write {format}.")
     fitted = bare(_fitted(pixels, kind))
     arguments = _arguments(format, pixels.mode, options)

@@ -229,6 +229,8 @@ def finest(box: Box, width: int, height: int, shape: Shape) -> int:
     A tile at the right or lower edge may be rounded up by part of a pixel: it counts as its level.
     """
     for factor in reversed(shape.factors):
+        if factor * width >= box.width + factor:
+            continue  # Most levels of a tile: too coarse for either.
         if on_grid(box, width, height, factor) or (
             factor * width <= box.width and factor * height <= box.height
         ):

@@ -1,5 +1,6 @@
 """What every kind of source has: a template that an identifier fills, and an answer."""
 
+import functools
 import os
 import re
 import weakref
@@ -86,6 +87,7 @@ class Source(Protocol):
         also while `chunks` are read."""
 
 
+@functools.lru_cache(1024)
 def fill(template: str, identifier: str) -> str:
     """Put the identifier into the template, percent-encoded for where it stands.
 
