@@ -242,7 +242,8 @@ class ImageService:
         record = located.source.record
         if record.path or not isinstance(self._derivatives, DiskStore):
             return False
-        return self._sources.current(record, located.generation) and self.has(located)
+        current = self._sources.current(record, located.generation)
+        return current and self._derivatives.has(located.key)
 
     def elsewhere(self, located: Located) -> Address | None:
         """Where a visitor gets it without this machine, if visitors are sent there at all."""

@@ -96,6 +96,14 @@ class DiskStore:
         os.close(descriptor)
         return None
 
+    def has(self, key: Key) -> bool:
+        """Whether `get` has something to give: a stat. It counts as no use."""
+        try:
+            status = os.stat(f"{self._root}/{key.group}/{key.version}/{key.name}")
+        except OSError:
+            return False
+        return self._marks.fit(status)
+
     # Writing
 
     def put(self, key: Key, write: Write, mtime: float | None = None) -> Entry:

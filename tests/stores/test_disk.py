@@ -62,6 +62,12 @@ class TestTheFile:
             assert entry.file.read() == DATA
         assert file.stat().st_atime_ns == hit
 
+    def test_a_look_is_no_use_of_it(self, store: DiskStore, file: Path) -> None:
+        used = file.stat().st_atime_ns
+        assert store.has(KEY)
+        assert not store.has(name(1))
+        assert file.stat().st_atime_ns == used
+
     def test_nothing_else_is_left(self, store: DiskStore, file: Path) -> None:
         assert list(file.parent.iterdir()) == [file]
 
@@ -75,6 +81,7 @@ class TestBroken:
         times = file.stat()
         os.truncate(file, length)
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert not store.has(KEY)
         assert store.get(KEY) is None
         assert not file.exists(), "nor by a static server"
         store.put(KEY, writing(DATA), TIME).close()
