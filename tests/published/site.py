@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import random
 import re
 import socket
 import subprocess
@@ -139,6 +140,8 @@ class Site:
     origin: Origin
     images: dict[str, bytes] = field(default_factory=dict)
     headers: list[tuple[str, str]] = field(default_factory=list)
+    # Seconds that the origin's answers are late now and then, after they were made.
+    late: float = 0.0
 
     def answer(self, exchange: Exchange) -> None:
         """The origin's: an image by its path, with a validator that names its content."""
@@ -149,6 +152,8 @@ class Site:
             return exchange.write(reply(404))
         tag = f'"{hash(body):x}"'
         fields = [("ETag", tag), ("Content-Type", "image/jpeg"), *self.headers]
+        if self.late and random.random() < 0.3:
+            time.sleep(random.uniform(0.0, self.late))
         if tag in exchange.request.all("If-None-Match"):
             return exchange.write(reply(304, fields))
         return exchange.write(reply(200, fields, body))

@@ -169,6 +169,8 @@ def test_no_wrong_byte(make_site: Callable[..., AbstractContextManager[Site]]) -
     # The bound holds about a third of what is asked: evictions all the time.
     with make_site(step=1, workers=2, cache_size="400KiB") as site:
         site.headers = [("Cache-Control", "max-age=3")]
+        # Longer than anybody waits for it where there is something stale to show.
+        site.late = 0.8
         for source in range(SOURCES):
             site.images[f"/s/{source}.png"] = picture(source, 0)
         ledger.begun = time.monotonic()
