@@ -5,11 +5,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
-Other = TypeVar("Other")
 
 _pool: ThreadPoolExecutor | None = None
 
@@ -62,9 +61,3 @@ def each(work: Callable[[Given], Found], given: Iterable[Given]) -> Iterator[Fou
             yield future.result()
     finally:
         left.clear()
-
-
-def together(work: Callable[[], Found], other: Callable[[], Other]) -> tuple[Found, Other]:
-    """What both give, one beside the other if a helper has time."""
-    both: list[Any] = [*each(lambda one: one(), (work, other))]
-    return both[0], both[1]

@@ -4,11 +4,17 @@ import gc
 import os
 import threading
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from iiif_proxy.imaging import helpers
-from iiif_proxy.imaging.helpers import each, together
+from iiif_proxy.imaging.helpers import each
+
+
+def together(*works: Callable[[], Any]) -> tuple[Any, ...]:
+    return tuple(each(lambda work: work(), works))
 
 
 def test_both_at_once() -> None:

@@ -37,11 +37,13 @@ def is_same(one: Image.Image, other: Image.Image) -> bool:
         ((0, 0, 1400, 1100), (2, 900)),
     ],
 )
+@pytest.mark.parametrize("band", [1 << 30, 100_000])
 def test_two_threads_are_one(
-    mode: str, edges: Edges, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    mode: str, edges: Edges, size: tuple[int, int], band: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for a rounding here and there: Pillow keeps edges as 32-bit floats."""
     picture = of_mode(mode)
+    monkeypatch.setattr(module, "BAND", band)
     monkeypatch.setattr(module, "PARALLEL", 1)
     apart = resample(picture, edges, *size)
     monkeypatch.setattr(module, "PARALLEL", 1 << 60)
